@@ -1,0 +1,154 @@
+//! Bytes that one side made and either side may keep.
+
+use std::{ops::Deref, slice};
+
+use abi_stable::StableAbi;
+
+/// Owned bytes. Dropping them runs the release function of the side that made them, so a buffer may
+/// be kept, sent to another thread and dropped on the other side of the ABI.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct Buffer {
+    data: *mut u8,
+    length: usize,
+    /// For `release` alone: a capacity, or a pointer to the owner.
+    owner: usize,
+    release: unsafe extern "C" fn(data: *mut u8, length: usize, owner: usize),
+}
+
+// SAFETY: a `Buffer` owns its bytes alone, like a `Vec<u8>`, and the contract of `from_raw_parts` asks
+// for a release function that may run on any thread.
+unsafe impl Send for Buffer {}
+// SAFETY: through a shared reference the bytes are only read.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// No bytes; allocates nothing.
+    #[inline]
+    pub fn new() -> Self {
+        Self::from(Vec::new())
+    }
+
+    /// Takes bytes that another owner keeps.
+    ///
+    /// # Safety
+    ///
+    /// `data` must be valid for reads of `length` bytes, aligned and not null even if `length` is 0,
+    /// and stay so, unchanged, until `release` is called; `release` is called once, with the same
+    /// three values, from any thread, and must not unwind.
+    #[inline]
+    pub unsafe fn from_raw_parts(
+        data: *mut u8,
+        length: usize,
+        owner: usize,
+        release: unsafe extern "C" fn(*mut u8, usize, usize),
+    ) -> Self {
+        Self { data, length, owner, release }
+    }
+
+    /// The bytes as a vector: the same allocation where this side made them, else a copy.
+    pub fn into_vec(self) -> Vec<u8> {
+        // The address identifies this side's release function. Two copies of this crate have two
+        // addresses, and then the bytes are copied; should two functions ever share one address,
+        // they are the same code with the same allocator.
+        if self.release as usize == release_vec as *const () as usize {
+            let this = std::mem::ManuallyDrop::new(self);
+            // SAFETY: `release_vec` stands only in buffers made by `From<Vec<u8>>` of this copy of
+            // the crate, whose parts these are; `ManuallyDrop` keeps them from being freed twice.
+            return unsafe { Vec::from_raw_parts(this.data, this.length, this.owner) };
+        }
+        self.to_vec()
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    #[inline]
+    fn from(bytes: Vec<u8>) -> Self {
+        let mut bytes = std::mem::ManuallyDrop::new(bytes);
+        Self {
+            data: bytes.as_mut_ptr(),
+            length: bytes.len(),
+            owner: bytes.capacity(),
+            release: release_vec,
+        }
+    }
+}
+
+/// Frees what `From<Vec<u8>>` took.
+unsafe extern "C" fn release_vec(data: *mut u8, length: usize, owner: usize) {
+    // SAFETY: the three are the parts of the vector that `From<Vec<u8>>` forgot, and a buffer is
+    // released once.
+    drop(unsafe { Vec::from_raw_parts(data, length, owner) });
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `data` is valid for reads of `length` bytes while the buffer lives, by the
+        // contract of `from_raw_parts` and by `Vec`.
+        unsafe { slice::from_raw_parts(self.data, self.length) }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: this is the one release, with the parts as given.
+        unsafe { (self.release)(self.data, self.length, self.owner) }
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Buffer").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_comes_back_as_the_same_allocation() {
+        let bytes = vec![1, 2, 3];
+        let address = bytes.as_ptr();
+        let back = Buffer::from(bytes).into_vec();
+        assert_eq!((back.as_slice(), back.as_ptr()), ([1, 2, 3].as_slice(), address));
+    }
+
+    #[test]
+    fn foreign_bytes_are_copied_and_released_once() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static RELEASED: AtomicUsize = AtomicUsize::new(0);
+        unsafe extern "C" fn release(data: *mut u8, _: usize, owner: usize) {
+            RELEASED.fetch_add(owner, Ordering::SeqCst);
+            // SAFETY: the test below leaked exactly this box.
+            drop(unsafe { Box::from_raw(data.cast::<[u8; 2]>()) });
+        }
+        let data = Box::into_raw(Box::new([7_u8, 8])).cast::<u8>();
+        // SAFETY: the box lives until `release`, which frees it.
+        let buffer = unsafe { Buffer::from_raw_parts(data, 2, 5, release) };
+        assert_eq!(buffer.into_vec(), [7, 8]);
+        assert_eq!(RELEASED.load(Ordering::SeqCst), 5);
+    }
+
+    #[test]
+    fn an_empty_buffer_may_be_dropped_on_another_thread() {
+        std::thread::spawn(move || drop(Buffer::new())).join().unwrap();
+    }
+}

@@ -1,0 +1,90 @@
+//! What an extension may ask of the host.
+
+use abi_stable::{
+    StableAbi,
+    std_types::{RSlice, RStr},
+};
+use async_ffi::FfiFuture;
+
+use crate::{Buffer, CallContext, Finished};
+
+/// The host's side of one extension instance; the host alone knows what it points to. Valid from
+/// `create` until `shutdown` has returned and every binding, future and thread of the instance is
+/// gone; the host never frees it earlier.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct HostContext(pub *const ());
+
+// SAFETY: the host's functions below may be called from any thread, at the same time.
+unsafe impl Send for HostContext {}
+// SAFETY: as above.
+unsafe impl Sync for HostContext {}
+
+/// The host's functions, given to `create`. Each may be called from any thread and does not unwind.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = HostApiRef)))]
+#[sabi(missing_field(option))]
+pub struct HostApi {
+    /// The most verbose level that the host keeps, so that an extension need not format what nobody
+    /// reads. May change while the host runs.
+    pub max_level: unsafe extern "C" fn(host: HostContext) -> Level,
+    /// Adds a line to the host's log, under the extension's name.
+    pub log: unsafe extern "C" fn(host: HostContext, record: &LogRecord<'_>),
+    /// Adds to a counter, sets a gauge or records a value, under the extension's name.
+    pub metric: unsafe extern "C" fn(host: HostContext, kind: MetricKind, name: RStr<'_>, value: f64),
+    /// Calls a function that a bound workload exports. `workload` is the number that `bind` was given.
+    #[sabi(last_prefix_field)]
+    pub invoke: unsafe extern "C" fn(
+        host: HostContext,
+        workload: u64,
+        interface: RStr<'_>,
+        function: RStr<'_>,
+        arguments: Buffer,
+        context: &CallContext,
+    ) -> FfiFuture<Finished>,
+}
+
+/// How much a log line matters.
+#[repr(u8)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing is kept.
+    Off,
+    /// Something failed.
+    Error,
+    /// Something may fail.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// What a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// What a metric's value does.
+#[repr(u8)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Is added to a counter.
+    Counter,
+    /// Replaces the value of a gauge.
+    Gauge,
+    /// Is one observation of a histogram.
+    Histogram,
+}
+
+/// One line of the log.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct LogRecord<'a> {
+    /// How much it matters.
+    pub level: Level,
+    /// The module that wrote it.
+    pub target: RStr<'a>,
+    /// The message.
+    pub message: RStr<'a>,
+    /// Names and values besides the message, in order.
+    pub fields: RSlice<'a, abi_stable::std_types::Tuple2<RStr<'a>, RStr<'a>>>,
+}

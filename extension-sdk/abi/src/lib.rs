@@ -1,0 +1,32 @@
+//! The stable ABI between the Backplane host and its native extensions.
+//!
+//! Both sides build this crate, each with its own compiler; `abi_stable` compares the layouts when
+//! the library is opened and refuses another. What is here is small and append-only: what grows
+//! (functions, resources, kinds of failure) is named by a number or a name inside a value, never by a
+//! new slot. A slot that is added later goes to the end of a prefix type, is an `Option` to whoever
+//! reads it, and raises this crate's minor version; anything else raises its major version.
+//!
+//! Who frees what: memory is freed by the side that made it, through the function that travels with
+//! it ([`Buffer`], `RString`, `FfiFuture`). Who may unwind: nobody. Every function here catches the
+//! panics of its own side.
+
+mod buffer;
+mod host;
+mod metadata;
+mod module;
+mod outcome;
+
+pub use abi_stable;
+pub use async_ffi;
+
+pub use buffer::Buffer;
+pub use host::{HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind};
+pub use metadata::{METADATA_SECTION, WORLD_SECTION};
+pub use module::{
+    BindingPtr, CallContext, Description, ExtensionModule, ExtensionModuleRef, FunctionEntry,
+    InstancePtr, ResourceEntry,
+};
+pub use outcome::{FailureCode, Failed, Finished, Outcome};
+
+/// The version of this ABI, as stated in an extension's metadata.
+pub const ABI_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,6 @@
+//! Backplane: a small WebAssembly component host.
+
+pub mod boundary;
+pub mod name;
+pub mod provider;
+pub mod workload;

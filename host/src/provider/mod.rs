@@ -1,0 +1,1 @@
+//! Providers: whatever answers calls on an interface.

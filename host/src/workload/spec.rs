@@ -1,0 +1,115 @@
+//! What a workload is to be: the parsed form of its configuration, whoever sends it.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use crate::name::{InterfaceName, ProviderName, WorkloadName};
+
+/// A workload to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Its name, unique on the host.
+    pub name: WorkloadName,
+    /// The file of its component.
+    pub component: PathBuf,
+    /// Which HTTP requests it answers; none if it is not reached over HTTP.
+    pub http: Option<Route>,
+    /// Arguments of a `wasi:cli/run` command, without the program's name.
+    pub arguments: Vec<String>,
+    /// The environment variables that it sees.
+    pub environment: BTreeMap<String, String>,
+    /// The folders that it sees.
+    pub preopens: Vec<Preopen>,
+    /// What it may reach over the network.
+    pub network: Network,
+    /// What `wasi:config/store` answers.
+    pub config: BTreeMap<String, String>,
+    /// Which provider serves which import, and how.
+    pub links: Vec<Link>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Whether it inherits the host's standard streams (`backplane run`); else they go to the log.
+    pub inherit_stdio: bool,
+}
+
+/// Which HTTP requests a workload answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Host names, lower case, without port; empty for every host.
+    pub hosts: Vec<String>,
+    /// The path prefix, beginning with `/`; a request matches at a whole segment.
+    pub path: String,
+}
+
+/// A folder of the host that a workload sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preopen {
+    /// The folder.
+    pub host: PathBuf,
+    /// Its path as the guest sees it.
+    pub guest: String,
+    /// Whether the guest may write.
+    pub writable: bool,
+}
+
+/// What a workload may reach over the network; nothing by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Network {
+    /// Outbound HTTP: `host`, `host:port`, or `*.domain`.
+    pub http: Vec<String>,
+    /// Sockets: addresses and ports that may be connected to; a port of 0 stands for every port.
+    pub sockets: Vec<(IpAddr, u16)>,
+    /// Whether host names may be looked up.
+    pub name_lookup: bool,
+}
+
+/// Joins a workload's import to a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// The interface, or every interface of a package where `interface` is absent.
+    pub target: LinkTarget,
+    /// The provider.
+    pub provider: ProviderName,
+    /// The binding's config, a JSON object for the provider to read.
+    pub config: serde_json::Value,
+}
+
+/// Which imports a link is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkTarget {
+    /// Every interface of the package `ns:package`, in every version.
+    Package(String),
+    /// One interface; without a version, in every version.
+    Interface(InterfaceName),
+    /// A named import, by its name.
+    Named(String),
+}
+
+/// What a workload may use. Every limit is on by default; `docs/limits.md` has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory of one instance.
+    pub memory: usize,
+    /// CPU time of one request or command, counted while the guest is polled.
+    pub cpu: Option<Duration>,
+    /// Time from a request's start to the end of its response; none for commands.
+    pub deadline: Option<Duration>,
+    /// Bytes of a request's body.
+    pub request_body: u64,
+    /// Requests that run at once; more are answered 503.
+    pub concurrency: usize,
+    /// Bytes that a single host call may copy out of the guest.
+    pub hostcall: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 128 << 20,
+            cpu: Some(Duration::from_secs(5)),
+            deadline: Some(Duration::from_secs(30)),
+            request_body: 64 << 20,
+            concurrency: 256,
+            hostcall: 128 << 20,
+        }
+    }
+}
