@@ -3,9 +3,7 @@
 //!
 //! These types are the file as written. [`super::Config`] is what the host works with.
 
-use std::{
-    collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,7 +117,12 @@ impl Default for Limits {
             cpu: Typed(Bound(limits.cpu)),
             deadline: Typed(Bound(limits.deadline)),
             request_body: Typed(Size(limits.request_body)),
-            concurrency: Count(NonZeroUsize::new(limits.concurrency).unwrap_or(NonZeroUsize::MIN)),
+            concurrency: Count(
+                u32::try_from(limits.concurrency)
+                    .ok()
+                    .and_then(NonZeroU32::new)
+                    .unwrap_or(NonZeroU32::MAX),
+            ),
             hostcall: Typed(Size(limits.hostcall as u64)),
         }
     }
@@ -143,21 +146,15 @@ impl Default for Shutdown {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct Engine {
-    /// Instances that may live at once, over all workloads.
+    /// Instances that each of the two engines can hold at once, over all workloads.
     pub(super) instances: Count,
-    /// Address space reserved for each instance's memory, in bytes. Reserved is not used.
-    pub(super) memory_reservation: Typed<Size>,
     /// Whether compiled components are kept under the data folder.
     pub(super) cache: bool,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self {
-            instances: Count(NonZeroUsize::new(1000).unwrap_or(NonZeroUsize::MIN)),
-            memory_reservation: Typed(Size(4 << 30)),
-            cache: true,
-        }
+        Self { instances: Count(NonZeroU32::new(1000).unwrap_or(NonZeroU32::MIN)), cache: true }
     }
 }
 

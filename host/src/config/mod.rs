@@ -82,10 +82,8 @@ pub struct Log {
 /// How components are compiled and where their instances live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
-    /// Instances that may live at once, over all workloads.
-    pub instances: usize,
-    /// Bytes of address space that each instance's memory reserves.
-    pub memory_reservation: u64,
+    /// Instances that each of the two engines can hold at once, over all workloads.
+    pub instances: u32,
     /// Whether compiled components are kept under the data folder.
     pub cache: bool,
 }

@@ -119,7 +119,13 @@ fn describe(path: &KeyPath, kind: &Kind) -> Report {
                 _ => "that key",
             }),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            Report::bad_input(format_args!("`{path}` is {}", shown(path, found))).expected(expected)
+            Report::bad_input(format_args!("`{path}` is {}", shown(path, found))).expected(
+                match expected.as_str() {
+                    "a boolean" => "true or false",
+                    "a string" => "a text in quotes",
+                    expected => expected,
+                },
+            )
         }
         Kind::Message(text) => match text.split_once("; expected ") {
             Some((fault, expected)) => {

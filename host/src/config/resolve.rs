@@ -32,11 +32,7 @@ pub(super) fn resolve(
         http: Http { listen: file.http.listen.0.into_iter().map(|Typed(addr)| addr).collect() },
         log: Log { filter: file.log.level.0.0, format: file.log.format },
         shutdown_deadline: file.shutdown.deadline.0,
-        engine: Engine {
-            instances: file.engine.instances.0.get(),
-            memory_reservation: file.engine.memory_reservation.0.0,
-            cache: file.engine.cache,
-        },
+        engine: Engine { instances: file.engine.instances.0.get(), cache: file.engine.cache },
         extensions: resolver.extensions(file.enable, file.extensions),
         links: resolver.links(&root.child("links"), file.links),
         workloads: Vec::new(),
@@ -201,7 +197,9 @@ impl Resolver<'_> {
             cpu: over.cpu.map_or(base.cpu, |bound| bound.0.0),
             deadline: over.deadline.map_or(base.deadline, |bound| bound.0.0),
             request_body: over.request_body.map_or(base.request_body, |size| size.0.0),
-            concurrency: over.concurrency.map_or(base.concurrency, |count| count.0.get()),
+            concurrency: over.concurrency.map_or(base.concurrency, |count| {
+                usize::try_from(count.0.get()).unwrap_or(usize::MAX)
+            }),
             hostcall: over.hostcall.map_or(base.hostcall, |size| bytes(size).unwrap_or(usize::MAX)),
         }
     }

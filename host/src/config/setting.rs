@@ -43,9 +43,19 @@ impl Setting {
         Self { appends: true, ..Self::flag(flag, path, elements) }
     }
 
+    /// A default of the command that runs.
+    pub(crate) fn default<K: Into<String>>(
+        path: impl IntoIterator<Item = K>,
+        value: impl Into<Value>,
+    ) -> Self {
+        let origin = Origin::Default;
+        Self { path: KeyPath::new(path), value: value.into(), origin, appends: false }
+    }
+
     /// The settings among a process's environment variables, and reports of the unreadable ones.
     ///
-    /// `BACKPLANE_HTTP__LISTEN` is `http.listen`: `__` goes down a table, `_` stands for `-`.
+    /// `BACKPLANE_HTTP__LISTEN` is `http.listen`: `__` goes down a table, `_` stands for `-`. The names
+    /// below a workload's `environment` and `config` stay as they are.
     pub(super) fn from_environment(variables: &[(OsString, OsString)]) -> (Vec<Self>, Vec<Report>) {
         let mut settings = Vec::new();
         let mut reports = Vec::new();
@@ -77,7 +87,11 @@ impl Setting {
             }
             let (first, after) =
                 text.split_once("__").map_or((text, None), |(first, after)| (first, Some(after)));
-            keys.push(first.to_ascii_lowercase().replace('_', "-"));
+            let first = first.to_ascii_lowercase();
+            // An extension's own keys are the fields of a Rust type, with `_`.
+            let is_own =
+                matches!(keys.as_slice(), [a, _, b, ..] if a == "extensions" && b == "config");
+            keys.push(if is_own { first } else { first.replace('_', "-") });
             rest = after;
         }
         let is_text = keys.split_last().is_some_and(|(_, above)| is_text_map(above));
@@ -137,10 +151,12 @@ mod tests {
             variables(&[
                 ("BACKPLANE_HTTP__LISTEN", "127.0.0.1:1"),
                 ("BACKPLANE_LIMITS__REQUEST_BODY", "1MiB"),
+                ("BACKPLANE_EXTENSIONS__MY_X__CONFIG__GROUP_SIZE__AT", "2.5"),
                 ("BACKPLANE_WORKLOADS__A_B__LIMITS__CONCURRENCY", "7"),
                 ("OTHER", "x"),
             ]),
             [
+                ("extensions.my-x.config.group_size.at".to_owned(), Value::from(2.5)),
                 ("http.listen".to_owned(), Value::from("127.0.0.1:1")),
                 ("limits.request-body".to_owned(), Value::from("1MiB")),
                 ("workloads.a-b.limits.concurrency".to_owned(), Value::from(7)),

@@ -1,6 +1,6 @@
 //! What every value of the configuration is made of: texts with one written form, counts and lists.
 
-use std::{borrow::Cow, fmt, marker::PhantomData, num::NonZeroUsize};
+use std::{borrow::Cow, fmt, marker::PhantomData, num::NonZeroU32};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -70,7 +70,7 @@ impl<T: Written> JsonSchema for Typed<T> {
 
 /// A whole number of at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(pub(super) NonZeroUsize);
+pub(super) struct Count(pub(super) NonZeroU32);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -80,13 +80,13 @@ impl<'de> Deserialize<'de> for Count {
             type Value = Count;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of at least 1")
+                f.write_str("a whole number from 1 to 4294967295")
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Count, E> {
-                usize::try_from(number)
+                u32::try_from(number)
                     .ok()
-                    .and_then(NonZeroUsize::new)
+                    .and_then(NonZeroU32::new)
                     .map(Count)
                     .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
             }
@@ -119,7 +119,7 @@ impl JsonSchema for Count {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "title": "count", "minimum": 1 })
+        json_schema!({ "type": "integer", "title": "count", "minimum": 1, "maximum": u32::MAX })
     }
 }
 
