@@ -6,8 +6,10 @@
 )]
 
 pub mod boundary;
+pub mod cli;
 pub mod config;
 pub mod name;
+pub mod observe;
 pub mod provider;
 pub mod report;
 pub mod workload;

@@ -3,6 +3,8 @@
 //! Libraries return typed errors; the edge of the program turns each into a [`Report`], prints it to
 //! standard error and ends with its exit code.
 
+#![forbid(unsafe_code)]
+
 use std::{
     error::Error,
     fmt::{self, Display},

@@ -4,6 +4,8 @@
 //! is wrong, each fault with the place it came from. Nothing past this module sees a text that still
 //! has to be understood. `docs/configure.md` has every key.
 
+#![forbid(unsafe_code)]
+
 mod file;
 mod mask;
 mod merge;
