@@ -35,7 +35,10 @@ const BAD_INPUT: u8 = 2;
 ///   help: did you mean `http`?
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct Report(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     what: String,
     place: Option<String>,
     expected: Option<String>,
@@ -57,7 +60,7 @@ impl Report {
     }
 
     fn new(what: impl Display, exit: u8) -> Self {
-        Self {
+        Self(Box::new(Parts {
             what: what.to_string(),
             place: None,
             expected: None,
@@ -65,35 +68,35 @@ impl Report {
             help: Vec::new(),
             exit,
             others: Vec::new(),
-        }
+        }))
     }
 
     /// Several reports as one, in their order, with the exit code of the first; none of none.
     pub fn all(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut reports = reports.into_iter();
         let mut first = reports.next()?;
-        first.others.extend(reports);
+        first.0.others.extend(reports);
         Some(first)
     }
 
     /// Where it failed: `file:line:column`, a variable, a flag, an address.
     #[must_use]
     pub fn at(mut self, place: impl Display) -> Self {
-        self.place = Some(place.to_string());
+        self.0.place = Some(place.to_string());
         self
     }
 
     /// What would have been right.
     #[must_use]
     pub fn expected(mut self, expected: impl Display) -> Self {
-        self.expected = Some(expected.to_string());
+        self.0.expected = Some(expected.to_string());
         self
     }
 
     /// What the operator can do. May be called again for another way.
     #[must_use]
     pub fn help(mut self, help: impl Display) -> Self {
-        self.help.push(help.to_string());
+        self.0.help.push(help.to_string());
         self
     }
 
@@ -106,9 +109,9 @@ impl Report {
         let mut next: Option<&dyn Error> = Some(error.as_ref());
         while let Some(error) = next {
             let text = error.to_string();
-            let quoted = self.causes.last().unwrap_or(&self.what).contains(&text);
+            let quoted = self.0.causes.last().unwrap_or(&self.0.what).contains(&text);
             if !quoted {
-                self.causes.push(text);
+                self.0.causes.push(text);
             }
             next = error.source();
         }
@@ -117,7 +120,7 @@ impl Report {
 
     /// The process's exit code: 2 for bad usage, configuration or input, 1 for the rest.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.exit)
+        ExitCode::from(self.0.exit)
     }
 
     /// Prints it to standard error, in colour where that is a terminal.
@@ -130,20 +133,20 @@ impl Report {
     }
 
     fn write(&self, out: &mut dyn fmt::Write, paint: Painter) -> fmt::Result {
-        paint.line(out, "", ERROR, "error", &self.what)?;
-        if let Some(place) = &self.place {
+        paint.line(out, "", ERROR, "error", &self.0.what)?;
+        if let Some(place) = &self.0.place {
             writeln!(out, "  {} {place}", paint.label(PLACE, "-->"))?;
         }
-        if let Some(expected) = &self.expected {
+        if let Some(expected) = &self.0.expected {
             paint.line(out, "  ", PLAIN, "expected", expected)?;
         }
-        for cause in &self.causes {
+        for cause in &self.0.causes {
             paint.line(out, "  ", PLAIN, "cause", cause)?;
         }
-        for help in &self.help {
+        for help in &self.0.help {
             paint.line(out, "  ", HELP, "help", help)?;
         }
-        self.others.iter().try_for_each(|other| other.write(out, paint))
+        self.0.others.iter().try_for_each(|other| other.write(out, paint))
     }
 }
 

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod docs;
 mod file;
 mod mask;
 mod merge;

@@ -1,6 +1,11 @@
 //! The written forms: sizes, durations, names, addresses and paths, and what each may look like.
 
-use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::value::Written;
 use crate::{
@@ -114,6 +119,12 @@ impl Written for HostName {
     const EXPECTED: &'static str = "a host name such as \"shop.example\", without scheme and port";
 
     fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        let address =
+            text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        if let Ok(address) = address.parse::<Ipv6Addr>() {
+            // As requests name it.
+            return Ok(Self(format!("[{address}]")));
+        }
         if is_host(text) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
@@ -132,7 +143,7 @@ fn is_host(text: &str) -> bool {
             && label.len() <= 63
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    let is_address = || text.parse::<std::net::Ipv6Addr>().is_ok();
+    let is_address = || text.parse::<Ipv6Addr>().is_ok();
     text.len() <= 253 && (text.split('.').all(is_label) || is_address())
 }
 
@@ -174,7 +185,8 @@ impl Written for Outbound {
             }
             None => is_host(text),
         };
-        if text.strip_prefix("*.").map_or_else(|| is_authority(text), is_host) {
+        // A bare IPv6 address has colons and no port.
+        if is_host(text) || is_authority(text.strip_prefix("*.").unwrap_or(text)) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
             Err("is not a destination of HTTP requests".into())
@@ -380,13 +392,16 @@ mod tests {
 
     #[test]
     fn hosts_paths_and_destinations_are_checked() {
-        for good in ["shop.example", "LOCALHOST", "10.0.0.1", "::1"] {
+        for good in ["shop.example", "LOCALHOST", "10.0.0.1", "[::1]"] {
             assert_eq!(read(good), Ok(HostName(good.to_lowercase())));
         }
+        assert_eq!(read("::1"), Ok(HostName("[::1]".to_owned())));
         for bad in ["", "http://x", "x:80", "*.x", "a..b", "a/b"] {
             assert!(read::<HostName>(bad).is_err(), "{bad}");
         }
-        for good in ["api.example", "api.example:8443", "*.example", "[::1]:80"] {
+        for good in
+            ["api.example", "api.example:8443", "*.example", "*.example:1", "[::1]:80", "::1"]
+        {
             assert!(read::<Outbound>(good).is_ok(), "{good}");
         }
         for bad in ["https://api.example", "api.example:0", "api.example:x", "*", "*.", "a/b"] {
