@@ -8,6 +8,7 @@
 use std::{
     error::Error,
     fmt::{self, Display},
+    io::Write as _,
     process::ExitCode,
 };
 
@@ -128,7 +129,7 @@ impl Report {
         let mut text = String::new();
         // Writing to a string cannot fail, and there is nobody left to tell if standard error does.
         if self.write(&mut text, Painter { styled: true }).is_ok() {
-            anstream::eprint!("{text}");
+            anstream::stderr().write_all(text.as_bytes()).ok();
         }
     }
 

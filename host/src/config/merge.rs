@@ -114,7 +114,11 @@ impl Merged {
         let value = Value::from(dict);
         let toml = file.as_deref().zip(toml.as_ref());
         let mut origins = Origins::default();
-        Marker { figment: &figment, toml, origins: &mut origins }.mark(&value, &KeyPath::default());
+        Marker { figment: &figment, toml, origins: &mut origins }.mark(
+            &value,
+            &KeyPath::default(),
+            true,
+        );
         Ok(Self { file, value, origins })
     }
 }
@@ -193,33 +197,35 @@ struct Marker<'a> {
 }
 
 impl Marker<'_> {
-    fn mark(&mut self, value: &Value, path: &KeyPath) {
-        self.origins.insert(path.clone(), self.origin(value, path));
+    fn mark(&mut self, value: &Value, path: &KeyPath, merges: bool) {
+        self.origins.insert(path.clone(), self.origin(value, path, merges));
         match value {
             Value::Dict(_, dict) => {
-                dict.iter().for_each(|(key, value)| self.mark(value, &path.child(key)));
+                dict.iter().for_each(|(key, value)| self.mark(value, &path.child(key), merges));
             }
             Value::Array(_, elements) => {
                 let elements = elements.iter().enumerate();
-                elements.for_each(|(index, value)| self.mark(value, &path.child(index)));
+                elements.for_each(|(index, value)| self.mark(value, &path.child(index), false));
             }
             _ => {}
         }
     }
 
-    fn origin(&self, value: &Value, path: &KeyPath) -> Origin {
-        // Tables merge, and are where the file has them, whoever else puts something in.
-        let is_table = value.as_dict().is_some();
+    /// `merges` if the value is in no list: tables then merge, and are where the file has them, whoever
+    /// else puts something in.
+    fn origin(&self, value: &Value, path: &KeyPath, merges: bool) -> Origin {
+        let in_file = || self.in_file(path);
+        if let Some(place) = in_file().filter(|_| merges && value.as_dict().is_some()) {
+            return place;
+        }
         match self.figment.get_metadata(value.tag()) {
-            Some(Metadata { source: Some(Source::Custom(name)), name: kind, .. })
-                if !(is_table && self.in_file(path).is_some()) =>
-            {
+            Some(Metadata { source: Some(Source::Custom(name)), name: kind, .. }) => {
                 match kind.as_ref() {
                     ENVIRONMENT => Origin::Environment { variable: name.clone() },
                     _ => Origin::Flag { flag: name.clone() },
                 }
             }
-            Some(Metadata { source: Some(_), .. }) => self.in_file(path).unwrap_or(Origin::Default),
+            Some(Metadata { source: Some(_), .. }) => in_file().unwrap_or(Origin::Default),
             _ => Origin::Default,
         }
     }

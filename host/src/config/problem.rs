@@ -127,11 +127,11 @@ fn describe(path: &KeyPath, kind: &Kind) -> Report {
                 },
             )
         }
-        Kind::Message(text) => match text.split_once("; expected ") {
+        Kind::Message(text) => match mask::mask_text(text).split_once("; expected ") {
             Some((fault, expected)) => {
                 Report::bad_input(format_args!("`{path}`: {fault}")).expected(expected)
             }
-            None => Report::bad_input(format_args!("`{path}`: {text}")),
+            None => Report::bad_input(format_args!("`{path}`: {}", mask::mask_text(text))),
         },
         other => Report::bad_input(format_args!("`{path}`: {other}")),
     }

@@ -278,6 +278,8 @@ fn a_secret_is_not_quoted_by_an_error() {
     .refused();
     assert!(message.contains("`workloads.a.environment.DB_PASSWORD` is the number `***`"));
     assert!(!message.contains("12.25"), "{message}");
+    let message = Fixture::new("http.listen = \"https://u:hunter2@h\"").refused();
+    assert!(!message.contains("hunter2"), "{message}");
 }
 
 #[test]
@@ -294,6 +296,14 @@ fn variables_and_flags_are_named_as_the_source_of_a_fault() {
     ] {
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn a_list_that_a_variable_replaced_is_not_blamed_on_the_file() {
+    let message = Fixture::new("[[links]]\ntarget = \"a:b\"\nprovider = \"p\"")
+        .variable("BACKPLANE_LINKS", "[{ target = \"a:b\" }]")
+        .refused();
+    assert!(message.contains("--> environment variable BACKPLANE_LINKS"), "{message}");
 }
 
 #[cfg(unix)]
