@@ -7,6 +7,7 @@
 
 pub mod boundary;
 pub mod engine;
+pub mod http;
 pub mod name;
 pub mod provider;
 pub mod workload;

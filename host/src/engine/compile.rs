@@ -27,7 +27,9 @@ pub enum CompileError {
     #[error("the file is empty; expected a WebAssembly component; build it again")]
     Empty,
     /// It does not begin as WebAssembly does.
-    #[error("not WebAssembly: the file begins with {start}; expected a component, which begins with `\\0asm`")]
+    #[error(
+        "not WebAssembly: the file begins with {start}; expected a component, which begins with `\\0asm`"
+    )]
     NotWasm {
         /// The first bytes, as text.
         start: String,
@@ -63,13 +65,19 @@ pub enum CompileError {
         length: usize,
     },
     /// It uses a feature that the engine has switched off.
-    #[error("the component uses a feature that this host has not; expected WASI 0.2 or 0.3; build it without, or use a newer host")]
+    #[error(
+        "the component uses a feature that this host has not; expected WASI 0.2 or 0.3; build it without, or use a newer host"
+    )]
     Feature(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is damaged.
-    #[error("the component is not valid; expected what `wasm-tools validate` accepts; build it again")]
+    #[error(
+        "the component is not valid; expected what `wasm-tools validate` accepts; build it again"
+    )]
     Invalid(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is valid, and could not be compiled.
-    #[error("the component could not be compiled; its engine has too small a pool for it, or this is a fault of the host")]
+    #[error(
+        "the component could not be compiled; its engine has too small a pool for it, or this is a fault of the host"
+    )]
     Compile(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The thread that compiled is gone.
     #[error("compiling was stopped: {0}")]
@@ -114,7 +122,12 @@ fn not_wasm(bytes: &[u8]) -> CompileError {
     if text.starts_with(b"(component") || text.starts_with(b"(module") || text.starts_with(b";;") {
         return CompileError::Text;
     }
-    let start: String = bytes.iter().take(8).flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
+    let start: String = bytes
+        .iter()
+        .take(8)
+        .flat_map(|byte| std::ascii::escape_default(*byte))
+        .map(char::from)
+        .collect();
     CompileError::NotWasm { start: format!("`{start}`") }
 }
 

@@ -64,15 +64,17 @@ fn is_wasi_0_3(name: &str) -> bool {
 
 fn in_type(ty: &ComponentType<'_>) -> bool {
     match ty {
-        ComponentType::Defined(ComponentDefinedType::Stream(_) | ComponentDefinedType::Future(_)) => true,
+        ComponentType::Defined(
+            ComponentDefinedType::Stream(_) | ComponentDefinedType::Future(_),
+        ) => true,
         ComponentType::Defined(_) | ComponentType::Resource { .. } => false,
         ComponentType::Func(function) => function.async_,
-        ComponentType::Component(declarations) => declarations
-            .iter()
-            .any(|declaration| matches!(declaration, ComponentTypeDeclaration::Type(ty) if in_type(ty))),
-        ComponentType::Instance(declarations) => declarations
-            .iter()
-            .any(|declaration| matches!(declaration, InstanceTypeDeclaration::Type(ty) if in_type(ty))),
+        ComponentType::Component(declarations) => declarations.iter().any(
+            |declaration| matches!(declaration, ComponentTypeDeclaration::Type(ty) if in_type(ty)),
+        ),
+        ComponentType::Instance(declarations) => declarations.iter().any(
+            |declaration| matches!(declaration, InstanceTypeDeclaration::Type(ty) if in_type(ty)),
+        ),
     }
 }
 
@@ -105,7 +107,9 @@ mod tests {
             EngineKind::Sync
         );
         assert_eq!(
-            kind(r#"(component (type $r (resource (rep i32))) (core func (canon resource.drop $r)))"#),
+            kind(
+                r#"(component (type $r (resource (rep i32))) (core func (canon resource.drop $r)))"#
+            ),
             EngineKind::Sync
         );
     }

@@ -13,7 +13,8 @@ use std::{
 };
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy,
+    PoolingAllocationConfig,
 };
 
 pub use compile::{CompileError, Compiled};
@@ -94,9 +95,10 @@ impl Engines {
         };
         let sync = make(EngineKind::Sync)?;
         let concurrent = make(EngineKind::Concurrent)?;
-        let ticker = Ticker::start(vec![sync.clone(), concurrent.clone()], TICK).map_err(|error| {
-            EngineError::Engine { instances: settings.instances, source: error.into() }
-        })?;
+        let ticker =
+            Ticker::start(vec![sync.clone(), concurrent.clone()], TICK).map_err(|error| {
+                EngineError::Engine { instances: settings.instances, source: error.into() }
+            })?;
         Ok(Self { sync, concurrent, _ticker: std::sync::Arc::new(ticker) })
     }
 
@@ -141,7 +143,11 @@ fn make_private_folder(path: &Path) -> io::Result<()> {
     if mode & 0o022 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("others can write it (mode {:o}); run `chmod go-w {}`", mode & 0o777, path.display()),
+            format!(
+                "others can write it (mode {:o}); run `chmod go-w {}`",
+                mode & 0o777,
+                path.display()
+            ),
         ));
     }
     Ok(())
