@@ -8,6 +8,8 @@
 pub mod boundary;
 pub mod cli;
 pub mod config;
+pub mod engine;
+pub mod http;
 pub mod name;
 pub mod observe;
 pub mod provider;
