@@ -48,6 +48,7 @@ impl From<StorageError> for Fault {
                 ErrorKind::InvalidData => {
                     Self::damaged(format_args!("it is not a key-value file ({error})"))
                 }
+                ErrorKind::UnexpectedEof => Self::damaged("it is shorter than it was"),
                 _ => Self::new(format!("the disk failed: {error}")),
             },
             StorageError::Corrupted(what) => Self::damaged(what),
