@@ -1,0 +1,115 @@
+//! Flags of any width.
+
+/// Defines a flags type: a set of bits, little-endian as on the wire. The generated code's.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __flags {
+    (pub struct $name:ident: $count:literal flags in $bytes:literal bytes {
+        $($(#[$doc:meta])* $flag:ident = $number:literal;)*
+    }) => {
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; $bytes]);
+
+        impl $name {
+            $($(#[$doc])* pub const $flag: Self = Self::single($number);)*
+
+            const fn single(number: usize) -> Self {
+                let mut bits = [0; $bytes];
+                bits[number / 8] = 1 << (number % 8);
+                Self(bits)
+            }
+
+            /// No flag.
+            pub const fn empty() -> Self {
+                Self([0; $bytes])
+            }
+
+            /// Every flag.
+            pub const fn all() -> Self {
+                let mut bits = [0xff; $bytes];
+                if $count % 8 != 0 {
+                    bits[$bytes - 1] = (1 << ($count % 8)) - 1;
+                }
+                Self(bits)
+            }
+
+            /// The bits, the first flag the lowest of the first byte.
+            pub const fn bits(self) -> [u8; $bytes] {
+                self.0
+            }
+
+            /// Whether no flag is set.
+            pub fn is_empty(self) -> bool {
+                self == Self::empty()
+            }
+
+            /// Whether every flag of `other` is set.
+            pub fn contains(self, other: Self) -> bool {
+                self & other == other
+            }
+
+            /// Sets the flags of `other`.
+            pub fn insert(&mut self, other: Self) {
+                *self = *self | other;
+            }
+
+            /// Clears the flags of `other`.
+            pub fn remove(&mut self, other: Self) {
+                *self = *self & !other;
+            }
+        }
+
+        impl ::core::ops::BitOr for $name {
+            type Output = Self;
+
+            fn bitor(self, other: Self) -> Self {
+                Self(::core::array::from_fn(|index| self.0[index] | other.0[index]))
+            }
+        }
+
+        impl ::core::ops::BitAnd for $name {
+            type Output = Self;
+
+            fn bitand(self, other: Self) -> Self {
+                Self(::core::array::from_fn(|index| self.0[index] & other.0[index]))
+            }
+        }
+
+        impl ::core::ops::Not for $name {
+            type Output = Self;
+
+            fn not(self) -> Self {
+                let all = Self::all();
+                Self(::core::array::from_fn(|index| !self.0[index] & all.0[index]))
+            }
+        }
+
+        impl $crate::wire::Encode for $name {
+            #[inline]
+            fn encode(&self, writer: &mut $crate::wire::Writer) {
+                writer.raw(&self.0);
+            }
+
+            #[inline]
+            fn size_hint(&self) -> usize {
+                $bytes
+            }
+        }
+
+        impl<'a> $crate::wire::Decode<'a> for $name {
+            #[inline]
+            fn decode(
+                reader: &mut $crate::wire::Reader<'a>,
+            ) -> ::core::result::Result<Self, $crate::wire::Error> {
+                let mut bits = [0; $bytes];
+                bits.copy_from_slice(reader.raw($bytes)?);
+                let flags = Self(bits);
+                if (flags & Self::all()) == flags {
+                    ::core::result::Result::Ok(flags)
+                } else {
+                    ::core::result::Result::Err(reader.error($crate::wire::Problem::UnknownFlags))
+                }
+            }
+        }
+    };
+}
