@@ -8,7 +8,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{backend::redb, error::ConfigError};
+use crate::{Size, backend::redb, error::ConfigError};
 
 /// The bucket, and the identifier, that is meant where none is named.
 pub const DEFAULT_BUCKET: &str = "default";
@@ -25,17 +25,22 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// The extension's data folder; the host fills it in.
     pub data: Option<PathBuf>,
-    /// The longest key, in bytes.
-    pub max_key_bytes: usize,
-    /// The longest value, in bytes.
-    pub max_value_bytes: usize,
+    /// The longest key.
+    #[serde(alias = "max_key")]
+    pub max_key: Size,
+    /// The longest value.
+    #[serde(alias = "max_value")]
+    pub max_value: Size,
     /// The most bytes of keys and values that one batch call reads or writes.
-    pub max_batch_bytes: usize,
+    #[serde(alias = "max_batch")]
+    pub max_batch: Size,
     /// `memory`: the most bytes that all buckets hold together.
-    pub max_memory_bytes: Option<usize>,
-    /// `redb`: how much of the file is kept in memory, in bytes.
-    pub cache_bytes: Option<usize>,
+    #[serde(alias = "max_memory")]
+    pub max_memory: Option<Size>,
+    /// `redb`: how much of the file is kept in memory.
+    pub cache: Option<Size>,
     /// `redb`: whether to verify every checksum of the file at the start. Reads the whole file.
+    #[serde(alias = "check_on_start")]
     pub check_on_start: Option<bool>,
 }
 
@@ -46,11 +51,11 @@ impl Default for Config {
             buckets: vec![DEFAULT_BUCKET.to_owned()],
             path: None,
             data: None,
-            max_key_bytes: 1024,
-            max_value_bytes: 16 << 20,
-            max_batch_bytes: 64 << 20,
-            max_memory_bytes: None,
-            cache_bytes: None,
+            max_key: Size(1 << 10),
+            max_value: Size(16 << 20),
+            max_batch: Size(64 << 20),
+            max_memory: None,
+            cache: None,
             check_on_start: None,
         }
     }
@@ -68,12 +73,13 @@ pub enum BackendKind {
 }
 
 const FILE: &str = "keyvalue.redb";
-const MEMORY_BYTES: usize = 1 << 30;
-const CACHE_BYTES: usize = 64 << 20;
-const WAITING_BYTES: usize = 256 << 20;
+const MEMORY: Size = Size(1 << 30);
+const CACHE: Size = Size(64 << 20);
+/// Keys and values that may wait to be written.
+const WAITING: Size = Size(256 << 20);
 /// The longest key and value that every backend can keep.
-const LONGEST_KEY: usize = 64 << 10;
-const LONGEST_VALUE: usize = 1 << 30;
+const LONGEST_KEY: Size = Size(64 << 10);
+const LONGEST_VALUE: Size = Size(1 << 30);
 
 /// A backend's options, as the config has them.
 pub(crate) enum BackendOptions {
@@ -94,18 +100,22 @@ impl Config {
                 return Err(ConfigError::setting("buckets", format!("`{name}` stands twice")));
             }
         }
-        between("max-key-bytes", self.max_key_bytes, 1, LONGEST_KEY)?;
-        between("max-value-bytes", self.max_value_bytes, 1, LONGEST_VALUE)?;
-        if self.max_batch_bytes < self.max_key_bytes + self.max_value_bytes {
-            let problem = "less than the longest key and value together; raise it, or lower \
-                           `max-value-bytes`";
-            return Err(ConfigError::setting("max-batch-bytes", problem));
+        up_to("max-key", self.max_key, LONGEST_KEY)?;
+        up_to("max-value", self.max_value, LONGEST_VALUE)?;
+        let pair = Size(self.max_key.0 + self.max_value.0);
+        if self.max_batch < pair {
+            let problem = format!(
+                "is {}, less than the longest key and value together ({pair}); raise it, or lower \
+                 `max-value`",
+                self.max_batch
+            );
+            return Err(ConfigError::setting("max-batch", problem));
         }
         let foreign: &[(&'static str, bool)] = match self.backend {
-            BackendKind::Redb => &[("max-memory-bytes", self.max_memory_bytes.is_some())],
+            BackendKind::Redb => &[("max-memory", self.max_memory.is_some())],
             BackendKind::Memory => &[
                 ("path", self.path.is_some()),
-                ("cache-bytes", self.cache_bytes.is_some()),
+                ("cache", self.cache.is_some()),
                 ("check-on-start", self.check_on_start.is_some()),
             ],
         };
@@ -125,13 +135,13 @@ impl Config {
     pub(crate) fn backend_options(&self) -> Result<BackendOptions, ConfigError> {
         Ok(match self.backend {
             BackendKind::Memory => {
-                BackendOptions::Memory { limit: self.max_memory_bytes.unwrap_or(MEMORY_BYTES) }
+                BackendOptions::Memory { limit: self.max_memory.unwrap_or(MEMORY).0 }
             }
             BackendKind::Redb => BackendOptions::Redb(redb::Options {
                 path: self.file()?,
                 buckets: self.buckets.clone(),
-                cache_bytes: self.cache_bytes.unwrap_or(CACHE_BYTES),
-                waiting_bytes: WAITING_BYTES,
+                cache_bytes: self.cache.unwrap_or(CACHE).0,
+                waiting_bytes: WAITING.0,
                 check: self.check_on_start.unwrap_or(false),
             }),
         })
@@ -152,11 +162,11 @@ impl Config {
     }
 }
 
-fn between(key: &'static str, value: usize, least: usize, most: usize) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
+fn up_to(key: &'static str, size: Size, most: Size) -> Result<(), ConfigError> {
+    if (Size(1)..=most).contains(&size) {
         return Ok(());
     }
-    Err(ConfigError::setting(key, format!("is {value}; expected {least} to {most}")))
+    Err(ConfigError::setting(key, format!("is {size}; expected 1B to {most}")))
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -182,7 +192,11 @@ pub struct LinkConfig {
 
 /// The buckets that a workload is granted.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a list of buckets, or a table from identifiers to buckets, each a name or \
+                 `{ bucket = NAME, access = \"read\" }`"
+)]
 pub enum Granted {
     /// Buckets under their own names.
     Names(Vec<String>),

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("the workload was not granted {0}")]
     AccessDenied(Box<str>),
     /// A key is longer than the extension's config allows.
-    #[error("a key of {length} bytes; at most {limit} are allowed (`max-key-bytes`)")]
+    #[error("a key of {length} bytes; at most {limit} are allowed (`max-key`)")]
     KeyTooLong {
         /// Its length in bytes.
         length: usize,
@@ -22,7 +22,7 @@ pub enum Error {
         limit: usize,
     },
     /// A value is longer than the extension's config allows.
-    #[error("a value of {length} bytes; at most {limit} are allowed (`max-value-bytes`)")]
+    #[error("a value of {length} bytes; at most {limit} are allowed (`max-value`)")]
     ValueTooLong {
         /// Its length in bytes.
         length: usize,
@@ -30,7 +30,7 @@ pub enum Error {
         limit: usize,
     },
     /// A batch has more bytes than the extension's config allows.
-    #[error("a batch of more than {limit} bytes of keys and values (`max-batch-bytes`); ask for fewer keys at once")]
+    #[error("a batch of more than {limit} bytes of keys and values (`max-batch`); ask for fewer keys at once")]
     BatchTooLong {
         /// The limit.
         limit: usize,
@@ -45,7 +45,7 @@ pub enum Error {
     #[error("the cursor is not known, or its key was deleted; list again from the start")]
     UnknownCursor,
     /// The memory that the extension's config allows is used up.
-    #[error("the buckets hold as many bytes as is allowed: {limit} (`max-memory-bytes`)")]
+    #[error("the buckets hold as many bytes as is allowed: {limit} (`max-memory`)")]
     Full {
         /// The limit.
         limit: usize,

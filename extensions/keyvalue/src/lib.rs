@@ -2,7 +2,8 @@
 //! redb file.
 //!
 //! [`store`] is what both versions say in common; [`backend`] is what keeps the data. Neither knows
-//! WIT. `docs/keyvalue.md` has the config and the semantics.
+//! WIT: `handlers` has one implementation for both versions, and `extension` the lifecycle.
+//! `docs/keyvalue.md` has the config and the semantics.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -16,6 +17,9 @@ mod config;
 mod counter;
 mod cursor;
 mod error;
+mod extension;
+mod handlers;
+mod size;
 pub mod store;
 
 pub use answer::Answer;
@@ -23,4 +27,6 @@ pub use config::{
     Access, BackendKind, Config, DEFAULT_BUCKET, Grant, GrantWithAccess, Granted, LinkConfig,
 };
 pub use error::{ConfigError, Error};
+pub use extension::{KeyValue, module};
+pub use size::Size;
 pub use store::Store;

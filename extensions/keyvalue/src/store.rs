@@ -47,9 +47,9 @@ impl Store {
             backend,
             buckets: config.buckets.clone(),
             limits: Limits {
-                key: config.max_key_bytes,
-                value: config.max_value_bytes,
-                batch: config.max_batch_bytes,
+                key: config.max_key.0,
+                value: config.max_value.0,
+                batch: config.max_batch.0,
             },
             cursors: Cursors::default(),
         })
@@ -195,9 +195,9 @@ impl Bucket {
             if let Some(key) = page.keys.iter().find(|key| cursor::of(key) == cursor) {
                 return Ok(key.clone());
             }
-            match page.keys.last() {
-                Some(last) if page.more => page = self.list_after(Some(last)).await?,
-                _ => return Err(Error::UnknownCursor),
+            match page.next() {
+                Some(last) => page = self.list_after(Some(last)).await?,
+                None => return Err(Error::UnknownCursor),
             }
         }
     }
@@ -268,15 +268,16 @@ impl Cas {
     /// # Errors
     ///
     /// [`SwapError::Stale`] when it was changed, even if it was changed back.
-    pub async fn swap(self, value: Bytes) -> Result<(), SwapError> {
+    pub async fn swap(&self, value: Bytes) -> Result<(), SwapError> {
         let Self { bucket, key, seen } = self;
-        let checked =
-            bucket.check_write([&*key]).and_then(|()| bucket.store.check_value(&value));
+        let checked = bucket.check_write([&**key]).and_then(|()| bucket.store.check_value(&value));
         checked.map_err(SwapError::Store)?;
-        let revision = seen.map(|entry| entry.revision);
-        match bucket.backend().swap(bucket.id, &key, revision, value).await {
+        let revision = seen.as_ref().map(|entry| entry.revision);
+        match bucket.backend().swap(bucket.id, key, revision, value).await {
             Ok(Swap::Done) => Ok(()),
-            Ok(Swap::Stale(seen)) => Err(SwapError::Stale(Self { bucket, key, seen })),
+            Ok(Swap::Stale(seen)) => {
+                Err(SwapError::Stale(Self { bucket: bucket.clone(), key: key.clone(), seen }))
+            }
             Err(error) => Err(SwapError::Store(error)),
         }
     }

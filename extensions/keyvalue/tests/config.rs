@@ -25,9 +25,11 @@ fn a_setting_that_cannot_be_is_named() {
     refused(json!({ "backend": "memory", "buckets": ["a", "a"] }), "`a` stands twice");
     refused(json!({ "backend": "memory", "buckets": ["a/b"] }), "`a/b` is not the name of a bucket");
     refused(json!({ "backend": "memory", "path": "x" }), "`path`: has no meaning for `backend = \"memory\"`");
-    refused(json!({ "backend": "redb", "max-memory-bytes": 1 }), "`max-memory-bytes`: has no meaning");
-    refused(json!({ "backend": "memory", "max-key-bytes": 0 }), "`max-key-bytes`: is 0; expected 1 to");
-    refused(json!({ "backend": "memory", "max-batch-bytes": 1 }), "`max-batch-bytes`: less than");
+    refused(json!({ "backend": "redb", "max-memory": "1B" }), "`max-memory`: has no meaning");
+    refused(json!({ "backend": "memory", "max-key": "0B" }), "`max-key`: is 0B; expected 1B to 64KiB");
+    refused(json!({ "backend": "memory", "max-batch": "1B" }), "`max-batch`: is 1B, less than");
+    refused(json!({ "cache": 64 }), "invalid type: integer `64`, expected a string");
+    refused(json!({ "cache": "64" }), "expected a size such as \"64MiB\"");
     refused(json!({ "backend": "sqlite" }), "unknown variant `sqlite`, expected `redb` or `memory`");
     refused(json!({ "bucket": "a" }), "unknown field `bucket`");
     refused(json!({ "backend": "redb" }), "`path`: there is no data folder");

@@ -192,7 +192,7 @@ async fn get_many_answers_in_the_order_of_the_keys(backend: &str) {
 }
 
 async fn set_many_and_delete_many_do_all_or_nothing(backend: &str) {
-    let fixture = Fixture::new(backend, json!({ "max-value-bytes": 4 }));
+    let fixture = Fixture::new(backend, json!({ "max-value": "4B" }));
     let bucket = fixture.bucket();
     let pairs = [("a", "1"), ("b", "2"), ("a", "3")];
     let pairs = pairs.map(|(key, value)| (key.to_owned(), bytes(value))).to_vec();
@@ -212,7 +212,7 @@ async fn set_many_and_delete_many_do_all_or_nothing(backend: &str) {
 }
 
 async fn a_batch_over_the_limit_is_refused(backend: &str) {
-    let limits = json!({ "max-key-bytes": 10, "max-value-bytes": 1000, "max-batch-bytes": 2000 });
+    let limits = json!({ "max-key": "10B", "max-value": "1000B", "max-batch": "2000B" });
     let fixture = Fixture::new(backend, limits);
     let bucket = fixture.bucket();
     let value = Bytes::from(vec![7; 1000]);
@@ -385,7 +385,7 @@ async fn readers_see_a_batch_as_a_whole(backend: &str) {
 }
 
 async fn keys_and_values_have_limits(backend: &str) {
-    let fixture = Fixture::new(backend, json!({ "max-key-bytes": 3, "max-value-bytes": 2 }));
+    let fixture = Fixture::new(backend, json!({ "max-key": "3B", "max-value": "2B" }));
     let bucket = fixture.bucket();
     let too_long = Error::KeyTooLong { length: 4, limit: 3 };
     bucket.set("abc", bytes("12")).await.unwrap();
@@ -474,7 +474,7 @@ async fn a_grant_for_reading_does_not_write(backend: &str) {
 
 #[tokio::test]
 async fn memory_holds_no_more_than_it_is_allowed() {
-    let limits = json!({ "max-memory-bytes": 10_000, "max-value-bytes": 20_000 });
+    let limits = json!({ "max-memory": "10000B", "max_value": "20000B" });
     let fixture = Fixture::new("memory", limits);
     let bucket = fixture.bucket();
     let full = Err(Error::Full { limit: 10_000 });

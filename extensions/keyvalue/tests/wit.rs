@@ -1,6 +1,8 @@
 //! The WIT under `wit/` is what the specification says, function by function, and the extension's
 //! world takes both versions of it.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::{collections::BTreeMap, path::Path};
 
 use wit_parser::{

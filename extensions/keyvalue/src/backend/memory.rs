@@ -23,7 +23,7 @@ const SHARDS: usize = 16;
 /// What an entry costs besides its bytes: its place in the map and the headers of two allocations.
 const OVERHEAD: usize = 96;
 
-/// From this length on a value keeps the buffer that it came in. Below it the buffer is copied, since
+/// From this length on a value keeps the message that it came in. Below it the value is copied, since
 /// the rest of the message would be kept with it.
 const KEEP_FROM: usize = 4096;
 
@@ -225,7 +225,8 @@ impl Memory {
 }
 
 fn own(value: Bytes) -> Bytes {
-    if value.len() < KEEP_FROM { Bytes::copy_from_slice(&value) } else { value }
+    // The SDK has copied a value out of a small message already.
+    if value.len() >= KEEP_FROM || value.is_unique() { value } else { Bytes::copy_from_slice(&value) }
 }
 
 // A shard is whole whenever its lock is released, so a panic elsewhere does not spoil it.

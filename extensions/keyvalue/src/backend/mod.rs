@@ -31,6 +31,13 @@ pub struct Page {
     pub more: bool,
 }
 
+impl Page {
+    /// The key that the next page comes after; none after the last page.
+    pub fn next(&self) -> Option<&str> {
+        self.keys.last().filter(|_| self.more).map(String::as_str)
+    }
+}
+
 /// How a compare-and-swap ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swap {
