@@ -289,3 +289,105 @@ backplane_sdk::export! {
     world: bindings::World,
     aliases: [("wasi:keyvalue/store@0.2.0", "wasi:keyvalue/store@0.2.0-draft2")],
 }
+
+use support::{Handle, Loaded};
+
+type Answer<T> = Result<T, draft::store::Error>;
+type Answer2<T> = Result<T, draft2::store::Error>;
+
+fn open(binding: &support::Bound<'_>, version: &str) -> Handle {
+    let function = format!("store@{version}#open");
+    binding.call::<Answer<Handle>>(&function, &("default",)).unwrap().unwrap()
+}
+
+#[test]
+fn what_is_set_in_one_version_is_read_in_the_other() {
+    let loaded = Loaded::new(module(), "{}").unwrap();
+    let binding = loaded.bind("{}").unwrap();
+    let (old, new) = (open(&binding, "0.2.0-draft"), open(&binding, "0.2.0-draft2"));
+    for size in [0, 10, 100_000] {
+        let value = vec![7_u8; size];
+        let set = "store@0.2.0-draft#[method]bucket.set";
+        binding.call::<Answer<()>>(set, &(old, "key", &value)).unwrap().unwrap();
+        let get = "store@0.2.0-draft2#[method]bucket.get";
+        let read = binding.call::<Answer2<Option<Vec<u8>>>>(get, &(new, "key")).unwrap();
+        assert_eq!(read, Ok(Some(value)));
+    }
+    binding.unbind();
+    loaded.shutdown();
+}
+
+#[test]
+fn a_handle_of_another_version_is_refused() {
+    let loaded = Loaded::new(module(), "{}").unwrap();
+    let binding = loaded.bind("{}").unwrap();
+    let old = open(&binding, "0.2.0-draft");
+    let get = "store@0.2.0-draft2#[method]bucket.get";
+    let failed = binding.call::<Answer2<Option<Vec<u8>>>>(get, &(old, "key")).unwrap_err();
+    assert_eq!(failed.code, backplane_sdk::abi::FailureCode::BAD_ARGUMENTS);
+    assert_eq!(
+        failed.message,
+        "arguments of `wasi:keyvalue/store@0.2.0-draft2` function `[method]bucket.get`: malformed \
+         value at byte 9: a resource handle names no live resource of its type"
+    );
+}
+
+#[test]
+fn an_owned_handle_inside_an_error_is_a_live_resource() {
+    let loaded = Loaded::new(module(), "{}").unwrap();
+    let binding = loaded.bind("{}").unwrap();
+    let bucket = open(&binding, "0.2.0-draft2");
+    let new = "atomics@0.2.0-draft2#[static]cas.new";
+    let cas = binding.call::<Answer2<Handle>>(new, &(bucket, "key")).unwrap().unwrap();
+    let set = "store@0.2.0-draft2#[method]bucket.set";
+    binding.call::<Answer2<()>>(set, &(bucket, "key", "meanwhile")).unwrap().unwrap();
+    let swap = "atomics@0.2.0-draft2#swap";
+    // `cas-failed` is the second case of `cas-error`.
+    let answer = wire_swap(&binding, swap, cas);
+    let (case, fresh) = answer.unwrap_err();
+    assert_eq!(case, 1);
+    // The first `cas` was given away.
+    let arguments = backplane_sdk::wire::to_vec(&(cas, "value"), Default::default());
+    assert!(binding.call_bytes(swap, arguments, Default::default()).is_err());
+    assert_eq!(wire_swap(&binding, swap, fresh), Ok(()));
+}
+
+fn wire_swap(binding: &support::Bound<'_>, swap: &str, cas: Handle) -> Result<(), (u8, Handle)> {
+    binding.call(swap, &(cas, "value")).unwrap()
+}
+
+#[test]
+fn lists_of_tuples_borrow_their_strings_and_share_their_bytes() {
+    let loaded = Loaded::new(module(), "{}").unwrap();
+    let binding = loaded.bind("{}").unwrap();
+    let bucket = open(&binding, "0.2.0-draft2");
+    let values = vec![("a", vec![1_u8; 2000]), ("b", vec![2_u8; 3])];
+    let set_many = "batch@0.2.0-draft2#set-many";
+    binding.call::<Answer2<()>>(set_many, &(bucket, values)).unwrap().unwrap();
+    let get_many = "batch@0.2.0-draft2#get-many";
+    type Found = Answer2<Vec<Option<(String, Vec<u8>)>>>;
+    let found = binding.call::<Found>(get_many, &(bucket, vec!["b", "c", "a"])).unwrap().unwrap();
+    assert_eq!(
+        found,
+        [Some(("b".to_owned(), vec![2; 3])), None, Some(("a".to_owned(), vec![1; 2000]))]
+    );
+}
+
+#[test]
+fn the_world_decodes_to_what_the_extension_provides() {
+    let description = module().describe()();
+    assert_eq!(description.name, "test-keyvalue");
+    assert!(description.config_schema.is_empty());
+    let (resolve, package) = match wit_parser::decoding::decode(bindings::World::WIT).unwrap() {
+        wit_parser::decoding::DecodedWasm::WitPackage(resolve, package) => (resolve, package),
+        wit_parser::decoding::DecodedWasm::Component(..) => panic!("not a WIT package"),
+    };
+    assert_eq!(resolve.packages[package].worlds.len(), 1);
+    let world = resolve.select_world(&[package], None).unwrap();
+    let exports: Vec<_> =
+        resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let mut described: Vec<_> =
+        description.functions.iter().map(|entry| entry.interface.to_string()).collect();
+    described.dedup();
+    assert_eq!(exports, described);
+}

@@ -45,8 +45,7 @@ fn library(options: &Export) -> TokenStream {
         .map(|(alias, interface)| format!("[{:?},{:?}]", alias.value(), interface.value()))
         .collect();
     let after = format!("\",\"aliases\":[{}]}}", aliases.join(","));
-    quote! {
-        #[allow(unexpected_cfgs, reason = "a crate without the feature is never linked statically")]
+    let items = quote! {
         #[cfg(not(feature = "static"))]
         const _: () = {
             const PANIC: &str = if ::core::cfg!(panic = "unwind") { "unwind" } else { "abort" };
@@ -87,6 +86,13 @@ fn library(options: &Export) -> TokenStream {
                     ::backplane_sdk::abi::ExtensionModuleRef,
                 >(constructor, ::backplane_sdk::abi::abi_stable::library::CheckTypeLayout::Yes)
             };
+        };
+    };
+    quote! {
+        // A crate that does not declare the feature is never linked statically.
+        #[allow(unexpected_cfgs)]
+        const _: () = {
+            #items
         };
     }
 }

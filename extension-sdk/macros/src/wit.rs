@@ -46,18 +46,17 @@ fn read(options: &Generate, resolve: &mut Resolve) -> syn::Result<(Vec<PackageId
     let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
     for path in &options.paths {
         let full = root.join(path.value());
-        let error = |error| {
-            let text = format!("failed to read WIT from `{}`: {error:#}", full.display());
-            syn::Error::new(path.span(), text)
-        };
-        let (package, sources) = resolve.push_path(&full).map_err(error)?;
+        let (package, sources) = resolve.push_path(&full).map_err(|error| {
+            let text = resolve.render_error(&error);
+            syn::Error::new(path.span(), format!("failed to read WIT from `{}`: {text}", full.display()))
+        })?;
         packages.push(package);
         files.extend(sources.paths().map(|file| absolute(&root, file)));
     }
     if let Some(inline) = &options.inline {
         let package = resolve
             .push_str("inline.wit", &inline.value())
-            .map_err(|error| syn::Error::new(inline.span(), format!("{error:#}")))?;
+            .map_err(|error| syn::Error::new(inline.span(), resolve.render_error(&error)))?;
         packages.push(package);
     }
     Ok((packages, files))
