@@ -164,6 +164,7 @@ impl Drop for Running {
 }
 
 /// Asks again and again until there is an answer; `complaint` is what to say when there is none.
+#[expect(clippy::disallowed_methods, reason = "between two looks at the condition")]
 fn wait_for<T>(complaint: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
