@@ -1,11 +1,15 @@
-//! The host's binary.
+//! The host: its binary, and a process of it.
 
 use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cargo::{self, Artifact, Profile},
@@ -15,6 +19,9 @@ use crate::{
 
 /// The package of the host.
 const PACKAGE: &str = "backplane";
+
+/// How long the host may take to start, or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Builds the host in the profile of the tests and answers with its binary.
 pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
@@ -42,4 +49,58 @@ pub(crate) fn command(binary: &Path) -> Command {
         }
     }
     command
+}
+
+/// A host that runs; killed if it is not stopped.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts a host and waits until it takes connections at `address`.
+    pub(crate) fn start(command: &mut Command, address: SocketAddr) -> Result<Self> {
+        let mut running = Self(command.spawn().context("cannot start the host")?);
+        wait_for("the host does not listen", || {
+            if let Some(status) = running.0.try_wait()? {
+                bail!("the host ended with {status} instead of serving");
+            }
+            Ok(TcpStream::connect(address).ok())
+        })?;
+        Ok(running)
+    }
+
+    /// Asks it to end, and waits until it has, with exit code 0.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).context("cannot signal the host")?;
+        let status = wait_for("the host does not stop after SIGTERM", || Ok(self.0.try_wait()?))?;
+        ensure!(status.success(), "the host ended with {status} after SIGTERM");
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) && self.0.kill().is_ok() {
+            self.0.wait().ok();
+        }
+    }
+}
+
+/// `wanted`, or an address with a free port where that is taken.
+pub(crate) fn free_address(wanted: &str) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(wanted)
+        .or_else(|_| TcpListener::bind("127.0.0.1:0"))
+        .context("no port of 127.0.0.1 is free")?;
+    Ok(listener.local_addr()?)
+}
+
+/// Asks again and again until there is an answer; `complaint` is what to say when there is none.
+#[expect(clippy::disallowed_methods, reason = "between two looks at the condition")]
+fn wait_for<T>(complaint: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        ensure!(Instant::now() < deadline, "{complaint} within {} s", PATIENCE.as_secs());
+        thread::sleep(Duration::from_millis(50));
+    }
 }

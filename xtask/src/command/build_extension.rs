@@ -1,12 +1,19 @@
 //! `build-extension`: from an extension's source to a file that a host loads.
 
-use std::path::{Path, absolute};
+use std::{
+    fs,
+    path::{Path, absolute},
+    process::Stdio,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
 
 use crate::{
-    cargo::{self, Profile},
-    extension, host, say,
+    cargo::Profile,
+    extension,
+    host::{self, Running},
+    say,
     usage::UsageError,
     workspace::Workspace,
 };
@@ -30,15 +37,14 @@ pub(crate) fn run(
     let host = host::build(workspace)?;
     let profile = if release { Profile::Release } else { Profile::Dev };
     say::step(&format!("building the extension {name}"));
-    let library = match extension::build(workspace, &[package], profile)?.pop() {
-        Some(library) => library,
-        None => anyhow::bail!("the build of `{name}` left nothing"),
-    };
+    let library = extension::build(workspace, &[package], profile)?
+        .pop()
+        .with_context(|| format!("the build of `{name}` left nothing"))?;
 
-    say::step("reading its metadata, and loading it");
+    say::step("checking its metadata, and loading it");
     let metadata = extension::check(workspace, package, &library)?;
-    cargo::run(host::command(&host).arg("inspect").arg(&library).arg("--json").stdout(null()))
-        .with_context(|| format!("the host does not load {}", library.display()))?;
+    inspect(&host, &library)?;
+    load(&host, &library, name).with_context(|| format!("a host does not load `{name}`"))?;
 
     let installed = extension::install(&library, name, &folder)?;
     println!("{}", installed.file.display());
@@ -54,6 +60,38 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn null() -> std::process::Stdio {
-    std::process::Stdio::null()
+/// Asks the host what it makes of the file, which does not run any of its code.
+fn inspect(host: &Path, library: &Path) -> Result<()> {
+    let asked = host::command(host)
+        .arg("inspect")
+        .arg(library)
+        .arg("--json")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run the host")?;
+    ensure!(asked.status.success(), "`backplane inspect` ended with {}", asked.status);
+    let inspected: Inspected = serde_json::from_slice(&asked.stdout)
+        .context("cannot read what `backplane inspect --json` printed")?;
+    match inspected.refused {
+        Some(reason) => bail!("the host refuses {}: {reason}", library.display()),
+        None => Ok(()),
+    }
+}
+
+/// What `inspect --json` says of an extension, as far as it matters here.
+#[derive(Deserialize)]
+struct Inspected {
+    refused: Option<String>,
+}
+
+/// Starts a host that has nothing but the extension, with the extension's default config.
+fn load(host: &Path, library: &Path, name: &str) -> Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    extension::install(library, name, &folder.path().join("plugins"))?;
+    let address = host::free_address("127.0.0.1:0")?;
+    let config = format!("enable = [\"{name}\"]\n[http]\nlisten = \"{address}\"\n");
+    fs::write(folder.path().join("backplane.toml"), config)?;
+    let mut command = host::command(host);
+    command.current_dir(folder.path()).args(["host", "--log-level", "warn"]);
+    Running::start(&mut command, address)?.stop()
 }

@@ -1,21 +1,16 @@
 //! `demo`: the counter in a folder of its own, as an operator would lay it out.
 
 use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    os::unix::process::CommandExt as _,
-    path::PathBuf,
-    process::{Child, Command, ExitStatus},
-    thread,
-    time::{Duration, Instant},
+    fs, net::SocketAddr, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cargo::{self, Profile},
-    extension, guests, host, http, say,
+    extension, guests,
+    host::{self, Running},
+    http, say,
     workspace::Workspace,
 };
 
@@ -25,9 +20,6 @@ const EXTENSION: &str = "backplane-keyvalue";
 
 /// Where the example's config says that it listens.
 const LISTEN: &str = "127.0.0.1:8080";
-
-/// How long the host may take to start, or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder that a host runs from.
 struct Demo {
@@ -77,7 +69,7 @@ impl Demo {
 
         extension::install(&library, extension.folder_name(), &folder.join("plugins"))?;
         let component = guests::component(&components, example);
-        let address = free_address()?;
+        let address = host::free_address(LISTEN)?;
         let config = fs::read_to_string(example.folder().join("backplane.toml"))
             .context("cannot read the example's backplane.toml")?
             .replace(LISTEN, &address.to_string());
@@ -114,16 +106,8 @@ impl Demo {
         Ok(())
     }
 
-    /// Starts the host and waits until the counter answers.
     fn start(&self) -> Result<Running> {
-        let mut running = Running(self.command().spawn().context("cannot start the host")?);
-        wait_for("the host did not answer", || {
-            if let Some(status) = running.0.try_wait()? {
-                bail!("the host ended with {status} instead of serving");
-            }
-            Ok(http::get(self.address, "/ready").ok())
-        })?;
-        Ok(running)
+        Running::start(&mut self.command(), self.address)
     }
 
     /// Asks three times; answers with the first of three numbers that follow one another.
@@ -139,47 +123,4 @@ impl Demo {
         );
         Ok(first)
     }
-}
-
-/// A host that runs; killed if it is not stopped.
-struct Running(Child);
-
-impl Running {
-    /// Asks it to end, and waits until it has, with exit code 0.
-    fn stop(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM).context("cannot signal the host")?;
-        let status: ExitStatus =
-            wait_for("the host did not stop after SIGTERM", || Ok(self.0.try_wait()?))?;
-        ensure!(status.success(), "the host ended with {status} after SIGTERM");
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) && self.0.kill().is_ok() {
-            self.0.wait().ok();
-        }
-    }
-}
-
-/// Asks again and again until there is an answer; `complaint` is what to say when there is none.
-#[expect(clippy::disallowed_methods, reason = "between two looks at the condition")]
-fn wait_for<T>(complaint: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
-        }
-        ensure!(Instant::now() < deadline, "{complaint} within {} s", PATIENCE.as_secs());
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// The address of the example's config, or one with a free port where that is taken.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind(LISTEN)
-        .or_else(|_| TcpListener::bind("127.0.0.1:0"))
-        .context("no port of 127.0.0.1 is free")?;
-    Ok(listener.local_addr()?)
 }
