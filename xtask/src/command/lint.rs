@@ -48,9 +48,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     doc.args(["doc", "--no-deps"]).args(DOCUMENTED.iter().flat_map(|name| ["-p", *name]));
     cargo::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
 
-    say::step("licences, advisories and duplicates of dependencies");
+    say::step("licences, sources and duplicates of dependencies");
     if has_deny(workspace) {
-        cargo::run(cargo::command(workspace).args(["deny", "check"]))
+        // Advisories change without a commit, and need the network: `cargo deny check advisories`.
+        let checks = ["deny", "check", "bans", "licenses", "sources"];
+        cargo::run(cargo::command(workspace).args(checks))
     } else {
         say::note("NOT CHECKED: cargo-deny is missing; `cargo install --locked cargo-deny`");
         Ok(())
