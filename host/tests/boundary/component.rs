@@ -16,12 +16,12 @@ pub fn forwarding(signature: &Signature, encoding: Encoding, lowering: Lowering)
         Encoding::CompactUtf16 => "latin1+utf16",
     };
     let options = format!(
-        "(memory $libc \"memory\") (realloc (func $libc \"realloc\")) string-encoding={encoding}"
+        "(memory (core memory $libc \"memory\")) (realloc (core func $libc \"realloc\")) string-encoding={encoding}"
     );
     let is_async = if lowering == Lowering::Async { "async" } else { "" };
     format!(
         r#"(component
-  (import "test:gen/api@1.0.0" (instance $api {inner} (export "f" (func {inner_type}))))
+  (import "test:gen/api@1.0.0" (instance $api {inner} (export "f" (func {is_async} {inner_type}))))
   {outer}
   (core module $libc
     (memory (export "memory") 4)

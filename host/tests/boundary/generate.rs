@@ -191,8 +191,12 @@ impl Signature {
         Self { params: vec![Ty::U32; count], result: Some(Ty::Tuple(vec![Ty::U64, Ty::U8])) }
     }
 
-    pub fn result_spills(&self) -> bool {
-        self.result.as_ref().is_some_and(|ty| flatten(ty).len() > 1)
+    /// Whether the component can hand the call on by an async-lowered import: it writes its result to
+    /// memory, and the component does not store the parameters one by one.
+    pub fn forwards_async(&self) -> bool {
+        let params: usize = self.params.iter().map(|ty| flatten(ty).len()).sum();
+        let result = self.result.as_ref().map_or(0, |ty| flatten(ty).len());
+        result > 1 && (params <= 4 || params > 16)
     }
 }
 

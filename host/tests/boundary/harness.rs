@@ -91,10 +91,9 @@ pub fn compare(
 ) -> u64 {
     let text = forwarding(signature, encoding, lowering);
     let engine = engine(concurrent);
-    let component = Component::new(&engine, &text).unwrap_or_else(|error| {
-        let error = wat::parse_str(&text).map_or_else(|e| e.to_string(), |_| format!("{error:#}"));
-        panic!("{error}\n{text}")
-    });
+    let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let component = Component::new(&engine, bytes)
+        .unwrap_or_else(|error| panic!("{error:#}\n{text}"));
     let recorder = Arc::new(Recorder::default());
     let binding = Binding::new(Arc::new(Shared(Arc::clone(&recorder))));
     let found = imports(&engine, &component, |_| false).unwrap();

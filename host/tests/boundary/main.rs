@@ -5,7 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    missing_docs
+    missing_docs,
+    unreachable_pub
 )]
 
 mod component;
@@ -51,8 +52,7 @@ fn one(seed: u64) -> u64 {
     let signature = Signature::random(&mut rng);
     let encoding = [Encoding::Utf8, Encoding::Utf16, Encoding::CompactUtf16][rng.below(3)];
     let concurrent = rng.below(2) == 0;
-    let lowering = match (concurrent, signature.result_spills()) {
-        // An async-lowered call writes its result to memory.
+    let lowering = match (concurrent, signature.forwards_async()) {
         (true, true) if rng.below(2) == 0 => Lowering::Async,
         _ => Lowering::Sync,
     };
