@@ -1,7 +1,7 @@
 //! From a file's bytes to a compiled component, with an error that says what the file is instead.
 
-use wasmparser::{Chunk, Parser, Payload, Validator, WasmFeatures};
-use wasmtime::component::Component;
+use wasmparser::{Validator, WasmFeatures};
+use wasmtime::{Engine, component::Component};
 
 use super::{EngineKind, Engines};
 
@@ -88,8 +88,9 @@ pub(super) fn compile(engines: &Engines, bytes: &[u8]) -> Result<Compiled, Compi
     check_header(bytes)?;
     check_length(bytes)?;
     let kind = EngineKind::of(bytes).map_err(|error| CompileError::Invalid(error.into()))?;
-    let component = Component::from_binary(engines.get(kind), bytes)
-        .map_err(|error| why_refused(bytes, error.into()))?;
+    let engine = engines.get(kind);
+    let component = Component::from_binary(engine, bytes)
+        .map_err(|error| why_refused(engine, bytes, error.into()))?;
     Ok(Compiled { component, kind })
 }
 
@@ -133,52 +134,53 @@ fn not_wasm(bytes: &[u8]) -> CompileError {
 
 /// Walks the sections by their lengths, to tell a file that was cut off from one that is damaged.
 fn check_length(bytes: &[u8]) -> Result<(), CompileError> {
-    let mut parser = Parser::new(0);
-    let mut stack = Vec::new();
-    let mut rest = bytes;
-    loop {
-        match parser.parse(rest, false) {
-            Ok(Chunk::NeedMoreData(_)) if rest.is_empty() && stack.is_empty() => return Ok(()),
-            Ok(Chunk::NeedMoreData(_)) => {
-                return Err(CompileError::Truncated { length: bytes.len() });
-            }
-            Ok(Chunk::Parsed { consumed, payload }) => {
-                rest = rest.get(consumed..).unwrap_or_default();
-                match payload {
-                    Payload::ModuleSection { parser: nested, .. }
-                    | Payload::ComponentSection { parser: nested, .. } => {
-                        stack.push(std::mem::replace(&mut parser, nested));
-                    }
-                    Payload::CodeSectionStart { size, .. } => {
-                        parser.skip_section();
-                        let size = usize::try_from(size).unwrap_or(usize::MAX);
-                        let Some(after) = rest.get(size..) else {
-                            return Err(CompileError::Truncated { length: bytes.len() });
-                        };
-                        rest = after;
-                    }
-                    Payload::End(_) => match stack.pop() {
-                        Some(outer) => parser = outer,
-                        None => return Ok(()),
-                    },
-                    _ => {}
-                }
-            }
-            // Damaged: the validation says how.
-            Err(_) => return Ok(()),
-        }
+    let truncated = || CompileError::Truncated { length: bytes.len() };
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    while let Some((_id, after)) = rest.split_first() {
+        let (size, after) = match read_u32(after) {
+            Leb::Value(size, after) => (size, after),
+            Leb::CutOff => return Err(truncated()),
+            // The validation says what is wrong with it.
+            Leb::Damaged => return Ok(()),
+        };
+        rest =
+            usize::try_from(size).ok().and_then(|size| after.get(size..)).ok_or_else(truncated)?;
     }
+    Ok(())
 }
 
-/// wasmtime has one error for all. What every feature together would accept, lacks a feature here.
-fn why_refused(bytes: &[u8], error: Box<dyn std::error::Error + Send + Sync>) -> CompileError {
+enum Leb<'a> {
+    Value(u32, &'a [u8]),
+    CutOff,
+    Damaged,
+}
+
+fn read_u32(bytes: &[u8]) -> Leb<'_> {
+    let mut value = 0_u64;
+    for (at, byte) in bytes.iter().take(5).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return match (u32::try_from(value), bytes.get(at + 1..)) {
+                (Ok(value), Some(rest)) => Leb::Value(value, rest),
+                _ => Leb::Damaged,
+            };
+        }
+    }
+    if bytes.len() < 5 { Leb::CutOff } else { Leb::Damaged }
+}
+
+/// wasmtime has one error for all. What every feature together would accept, lacks one here.
+fn why_refused(
+    engine: &Engine,
+    bytes: &[u8],
+    error: Box<dyn std::error::Error + Send + Sync>,
+) -> CompileError {
     let accepts = |features| Validator::new_with_features(features).validate_all(bytes).is_ok();
-    let ours = WasmFeatures::default() | WasmFeatures::CM_ASYNC | WasmFeatures::CM_IMPLEMENTS;
-    if !accepts(WasmFeatures::all()) {
-        CompileError::Invalid(error)
-    } else if !accepts(ours) {
+    if accepts(engine.get_wasm_features()) {
+        CompileError::Compile(error)
+    } else if accepts(WasmFeatures::all()) {
         CompileError::Feature(error)
     } else {
-        CompileError::Compile(error)
+        CompileError::Invalid(error)
     }
 }

@@ -20,7 +20,7 @@ impl Workload {
         let workload = Arc::clone(self);
         let (limits, guest_progress) = (&self.spec().limits, Arc::clone(&progress));
         let guest = Box::pin(async move {
-            let mut store = workload.template.store(&workload.engine).map_err(Ended::Host)?;
+            let mut store = workload.template.store(workload.engine()).map_err(Ended::Host)?;
             let result = workload.call_run(&mut store).await;
             let result = result.or_else(|error| match error.downcast_ref::<I32Exit>() {
                 Some(I32Exit(code)) => Ok(*code),

@@ -4,7 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use metrics::{Counter, counter};
 use tokio::sync::Semaphore;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{
+    Engine,
+    component::{Component, InstancePre, Linker},
+};
 use wasmtime_wasi::{p2, p3};
 use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
 
@@ -106,7 +109,7 @@ pub enum Trigger {
 pub struct Loaded {
     spec: Spec,
     compiled: Compiled,
-    engine: wasmtime::Engine,
+    engines: Engines,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -129,8 +132,7 @@ impl Loaded {
             path,
             source,
         })?;
-        let engine = engines.get(compiled.kind).clone();
-        Ok(Self { spec, compiled, engine })
+        Ok(Self { spec, compiled, engines: engines.clone() })
     }
 
     /// What the workload is to be.
@@ -148,9 +150,13 @@ impl Loaded {
         self.compiled.kind
     }
 
+    fn engine(&self) -> &Engine {
+        self.engines.get(self.compiled.kind)
+    }
+
     /// A linker with the core interfaces.
     pub fn linker(&self) -> Result<Linker<State>, PrepareError> {
-        let mut linker = Linker::new(&self.engine);
+        let mut linker = Linker::new(self.engine());
         core::add_to_linker(&mut linker, self.compiled.kind)
             .map_err(|error| self.link_error(error.into()))?;
         Ok(linker)
@@ -181,7 +187,8 @@ impl Loaded {
             permits: Arc::new(Semaphore::new(spec.limits.concurrency.min(MOST_AT_ONCE))),
             counters: Counters::new(&spec.name),
             template: Template::new(spec, grants),
-            engine: self.engine,
+            kind: self.compiled.kind,
+            engines: self.engines,
             http,
             command,
         })
@@ -208,7 +215,7 @@ type Triggers = (Option<HttpPre>, Option<CommandPre>);
 
 fn triggers(loaded: &Loaded, pre: &InstancePre<State>) -> wasmtime::Result<Triggers> {
     let (mut http, mut command) = (None, None);
-    for (name, _) in loaded.compiled.component.component_type().exports(&loaded.engine) {
+    for (name, _) in loaded.compiled.component.component_type().exports(loaded.engine()) {
         let Ok(name) = name.parse::<InterfaceName>() else { continue };
         let Some(version) = name.version() else { continue };
         match (name.package(), name.interface(), version.major, version.minor) {
@@ -257,7 +264,9 @@ fn ended_counter(workload: &WorkloadName, how: &'static str) -> Counter {
 /// A workload that is ready to run. Its instances come from the engine's pool, one for each request.
 pub struct Workload {
     pub(super) template: Template,
-    pub(super) engine: wasmtime::Engine,
+    kind: EngineKind,
+    /// Kept, so that the ticker runs as long as anything that it must interrupt.
+    engines: Engines,
     pub(super) http: Option<HttpPre>,
     pub(super) command: Option<CommandPre>,
     pub(super) permits: Arc<Semaphore>,
@@ -287,6 +296,10 @@ impl Workload {
     /// Its name.
     pub fn name(&self) -> &WorkloadName {
         &self.template.spec.name
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.engines.get(self.kind)
     }
 
     /// What it is.

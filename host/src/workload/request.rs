@@ -134,7 +134,7 @@ impl Workload {
         progress: Arc<Progress>,
         _permit: OwnedSemaphorePermit,
     ) -> Result<(), Ended> {
-        let mut store = self.template.store(&self.engine).map_err(Ended::Host)?;
+        let mut store = self.template.store(self.engine()).map_err(Ended::Host)?;
         let result = self.call(&mut store, request, head, body_gone).await;
         progress.ended(result.is_ok());
         result.map_err(|error| self.failure(&store, error))
