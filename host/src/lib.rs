@@ -8,6 +8,7 @@
 pub mod boundary;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod http;
 pub mod name;

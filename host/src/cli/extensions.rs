@@ -1,12 +1,19 @@
 //! `backplane extensions`: the extensions that were found, and what became of each.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{flags::Global, output, table::table};
-use crate::{config::Config, report::Report};
+use crate::{
+    config::Config,
+    provider::{
+        folder::{self, Found},
+        metadata::Refusal,
+    },
+    report::Report,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Extensions {
@@ -102,8 +109,70 @@ impl Status {
 /// Looks at every file of the plugins folder and every extension of the configuration, without running
 /// any of their code.
 fn survey(config: &Config) -> Result<Vec<ExtensionRow>, Report> {
-    let _ = &config.plugins;
-    Err(Report::failure("not wired"))
+    let found = folder::scan(&config.plugins).map_err(|error| {
+        Report::bad_input("the plugins folder is not used").caused_by(error)
+    })?;
+    let mut rows = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (name, extension) in config.extensions.iter().filter(|(_, e)| e.enabled) {
+        let file = match &extension.file {
+            Some(file) => Some(folder::found(file.clone())),
+            None => found
+                .iter()
+                .find(|found| name_of(found) == name.as_str())
+                .map(|found| folder::found(found.file.clone())),
+        };
+        let Some(file) = file else {
+            let reason = format!("no library of that name lies in {}", config.plugins.display());
+            let remedy = format!("build it: `cargo xtask build-extension {name}`");
+            rows.push(ExtensionRow {
+                name: name.to_string(),
+                version: None,
+                status: Status::Refused { reason, remedy: Some(remedy) },
+                interfaces: Vec::new(),
+                digest: None,
+                path: None,
+            });
+            continue;
+        };
+        seen.insert(file.file.clone());
+        let changed = extension.digest.zip(file.digest).filter(|(pinned, found)| pinned != found);
+        let mut row = row(&file, Status::Enabled);
+        row.name = name.to_string();
+        if let Some((pinned, found)) = changed {
+            let refusal = Refusal::Changed { found, pinned };
+            row.status = Status::Refused { reason: refusal.to_string(), remedy: None };
+        }
+        rows.push(row);
+    }
+    rows.extend(found.iter().filter(|f| !seen.contains(&f.file)).map(|f| row(f, Status::Available)));
+    Ok(rows)
+}
+
+fn row(found: &Found, status: Status) -> ExtensionRow {
+    let library = found.library.as_ref();
+    ExtensionRow {
+        name: name_of(found),
+        version: library.ok().map(|library| library.metadata.version.clone()),
+        status: match library {
+            Ok(_) => status,
+            Err(refusal) => Status::Refused { reason: refusal.to_string(), remedy: None },
+        },
+        interfaces: library.map_or_else(
+            |_| Vec::new(),
+            |library| library.offers.iter().map(|offer| offer.interface.to_string()).collect(),
+        ),
+        digest: found.digest.map(|digest| digest.to_string()),
+        path: Some(found.file.clone()),
+    }
+}
+
+/// The name from the metadata, else the file's.
+fn name_of(found: &Found) -> String {
+    match &found.library {
+        Ok(library) => library.metadata.name.clone(),
+        Err(_) => found.file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use clap::Args;
 
 use super::{
     flags::{Global, Hosting},
-    runtime,
+    runtime, start,
 };
 use crate::{
     config::Config,
-    observe::{self, metrics::Metrics},
+    observe,
     report::Report,
 };
 
@@ -26,8 +26,8 @@ impl Host {
         let metrics = observe::start(&config.log)
             .map_err(|error| Report::failure("the host cannot start").caused_by(error))?;
         runtime::block_on(async {
-            tokio::spawn(metrics.clone().keep_up());
-            serve(config, metrics).await
+            tokio::spawn(metrics.keep_up());
+            serve(config).await
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -35,7 +35,12 @@ impl Host {
 
 /// Loads the enabled extensions, starts every workload and serves until SIGTERM or SIGINT, then drains
 /// within `config.shutdown_deadline`. Nothing starts if anything is wrong.
-async fn serve(config: Config, metrics: Metrics) -> Result<(), Report> {
-    drop((config, metrics));
-    Err(Report::failure("not wired"))
+async fn serve(mut config: Config) -> Result<(), Report> {
+    let specs = std::mem::take(&mut config.workloads);
+    let host = start::host(&config).await?;
+    let mut workloads = Vec::with_capacity(specs.len());
+    for spec in specs {
+        workloads.push(host.prepare(spec).await.map_err(|error| start::report(&config, error))?);
+    }
+    start::serve(&config, host, workloads).await
 }

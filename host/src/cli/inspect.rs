@@ -8,8 +8,19 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{flags::Global, output, runtime, table::table};
-use crate::{config::Config, report::Report};
+use super::{flags::Global, output, runtime, start, table::table};
+use crate::{
+    boundary::imports::Import,
+    config::Config,
+    engine::EngineKind,
+    name::Digest,
+    provider::{
+        metadata::Library,
+        resolve::{LinkError, resolve},
+    },
+    report::Report,
+    workload::{Loaded, spec::Spec},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
@@ -119,8 +130,101 @@ impl Inspect {
 /// Finds out what a file is: a component is compiled and its imports resolved against the
 /// configuration; of an extension only the metadata is read.
 async fn examine(config: &Config, file: &Path) -> Result<Inspection, Report> {
-    let _ = (config, file);
-    Err(Report::failure("not wired"))
+    let bytes = tokio::fs::read(file).await.map_err(|error| {
+        Report::bad_input(format_args!("`{}` cannot be read", file.display())).caused_by(error)
+    })?;
+    if bytes.starts_with(b"\x7fELF") {
+        return extension(file, &bytes).map(Inspection::Extension);
+    }
+    component(config, file).await.map(Inspection::Component)
+}
+
+fn extension(file: &Path, bytes: &[u8]) -> Result<Extension, Report> {
+    let library = Library::read(bytes).map_err(|refusal| {
+        Report::bad_input(format_args!("`{}` is refused", file.display())).caused_by(refusal)
+    })?;
+    Ok(Extension {
+        name: library.metadata.name,
+        version: library.metadata.version,
+        abi: library.metadata.abi,
+        panic: library.metadata.panic,
+        glibc: library.glibc,
+        digest: Digest::of(bytes).to_string(),
+        interfaces: library.offers.iter().map(|offer| offer.interface.to_string()).collect(),
+        aliases: library.metadata.aliases,
+        refused: None,
+    })
+}
+
+async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
+    // The settings of the workload that runs this file, if the configuration has one.
+    let same = |spec: &&Spec| spec.component.canonicalize().ok() == file.canonicalize().ok();
+    let spec = match config.workloads.iter().find(same) {
+        Some(spec) => spec.clone(),
+        None => Spec::plain(file),
+    };
+    let host = start::host(config).await?;
+    let loaded = host.load(spec).await.map_err(|error| start::report(config, error))?;
+    let own = host.imports(&loaded).map_err(|error| start::report(config, error))?;
+    let links = loaded.spec().links.clone();
+    let mut imports = Vec::new();
+    for name in loaded.imports() {
+        let import = own.iter().find(|import| import.name == name);
+        let (served, remedy) = match import {
+            None => (Served::Core, None),
+            Some(import) => match resolve(vec![import.clone()], host.providers(), &links, host.links()) {
+                Ok(plan) => {
+                    let provider = plan.joints().map(|(_, name)| name.to_string()).collect();
+                    (Served::Provider { provider }, None)
+                }
+                Err(errors) => unserved(errors),
+            },
+        };
+        imports.push(ImportRow { import: name, served, remedy });
+    }
+    let component = Component {
+        concurrent: loaded.kind() == EngineKind::Concurrent,
+        imports,
+        exports: loaded.exports(),
+        warnings: warnings(&loaded, &own),
+    };
+    host.shutdown().await;
+    Ok(component)
+}
+
+/// Why nobody serves an import.
+fn unserved(errors: Vec<LinkError>) -> (Served, Option<String>) {
+    let remedy = errors.first().map(LinkError::to_string);
+    let served = match errors.into_iter().next() {
+        Some(LinkError::Ambiguous { candidates, .. }) => Served::Ambiguous {
+            candidates: candidates.iter().map(ToString::to_string).collect(),
+        },
+        Some(error @ (LinkError::Mismatch { .. } | LinkError::NoFunction { .. })) => {
+            Served::Nobody { candidates: Vec::new(), mismatch: Some(error.to_string()) }
+        }
+        Some(LinkError::NoProvider { enable, .. }) => {
+            Served::Nobody { candidates: enable.into_iter().collect(), mismatch: None }
+        }
+        Some(_) | None => Served::Nobody { candidates: Vec::new(), mismatch: None },
+    };
+    (served, remedy)
+}
+
+/// What its types do not show: a plain `func` that waits keeps a concurrent instance waiting.
+fn warnings(loaded: &Loaded, imports: &[Import]) -> Vec<String> {
+    if loaded.kind() != EngineKind::Concurrent {
+        return Vec::new();
+    }
+    imports
+        .iter()
+        .filter(|import| import.functions.iter().any(|(_, ty)| !ty.is_async))
+        .map(|import| {
+            format!(
+                "`{}` has plain `func`s: while one waits, its whole instance waits",
+                import.name
+            )
+        })
+        .collect()
 }
 
 fn text(inspection: &Inspection) -> String {

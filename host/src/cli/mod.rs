@@ -14,6 +14,7 @@ pub mod inspect;
 mod output;
 mod run;
 mod runtime;
+mod start;
 mod table;
 
 use std::process::ExitCode;

@@ -9,14 +9,14 @@ use clap::Args;
 
 use super::{
     flags::{Global, Hosting},
-    runtime,
+    runtime, start,
 };
 use crate::{
     config::{Config, Setting},
     name::WorkloadName,
-    observe::{self, metrics::Metrics},
+    observe,
     report::Report,
-    workload::spec::Spec,
+    workload::{Trigger, spec::Spec},
 };
 
 #[derive(Debug, Args)]
@@ -56,8 +56,8 @@ impl Run {
         let metrics = observe::start(&config.log)
             .map_err(|error| Report::failure("the host cannot start").caused_by(error))?;
         let code = runtime::block_on(async {
-            tokio::spawn(metrics.clone().keep_up());
-            run(config, spec, metrics).await
+            tokio::spawn(metrics.keep_up());
+            run(config, spec).await
         })?;
         Ok(ExitCode::from(code))
     }
@@ -88,9 +88,42 @@ impl Run {
 
 /// Loads the enabled extensions and runs one workload: serves HTTP until SIGTERM or SIGINT if it
 /// answers requests, else runs it as a command to its end. Returns the process's exit code.
-async fn run(config: Config, workload: Spec, metrics: Metrics) -> Result<u8, Report> {
-    drop((config, workload, metrics));
-    Err(Report::failure("not wired"))
+async fn run(config: Config, mut spec: Spec) -> Result<u8, Report> {
+    let host = start::host(&config).await?;
+    let route = spec.http.take();
+    let (component, name) = (spec.component.clone(), spec.name.clone());
+    let loaded = host.load(spec.clone()).await.map_err(|error| start::report(&config, error))?;
+    match loaded.trigger() {
+        Trigger::Http => {
+            spec.http = route;
+            let workload = host.prepare(spec).await;
+            let workload = workload.map_err(|error| start::report(&config, error))?;
+            start::serve(&config, host, vec![workload]).await?;
+            Ok(0)
+        }
+        Trigger::Command => {
+            // A command has no deadline of its own, nor a share of CPU: its user ends it.
+            (spec.limits.deadline, spec.limits.cpu) = (None, None);
+            let workload = host.prepare(spec).await;
+            let workload = workload.map_err(|error| start::report(&config, error))?;
+            let ended = workload.run_command().await;
+            drop(workload);
+            host.shutdown().await;
+            match ended {
+                Some(Ok(code)) => Ok(u8::try_from(code).unwrap_or(1)),
+                Some(Err(ended)) => Err(Report::failure(format_args!("`{name}` failed"))
+                    .caused_by(ended)),
+                None => Ok(1),
+            }
+        }
+        Trigger::None => Err(Report::bad_input(format_args!(
+            "`{}` exports nothing that the host can start",
+            component.display()
+        ))
+        .expected(
+            "an export of `wasi:http/incoming-handler@0.2`, `wasi:http/handler@0.3` or `wasi:cli/run`",
+        )),
+    }
 }
 
 /// `KEY=VALUE`.

@@ -26,6 +26,8 @@ pub enum LinkError {
         import: InterfaceName,
         /// What would mend it.
         remedy: String,
+        /// The extension that would provide it, if it were enabled.
+        enable: Option<String>,
     },
     /// Several provide it, and config does not say which is meant.
     #[error("{} all provide `{import}`; say which one is meant: add `[[links]]` with `target = \"{import}\"` and `provider = \"{first}\"`", list(candidates))]
@@ -236,10 +238,10 @@ fn only_provider(
     let fitting: Vec<_> =
         serving.iter().filter(|provider| matching_offer(import, &****provider).is_ok()).collect();
     match (serving.as_slice(), fitting.as_slice()) {
-        ([], _) => Err(LinkError::NoProvider {
-            import: import.interface.clone(),
-            remedy: remedy(import, providers),
-        }),
+        ([], _) => {
+            let (remedy, enable) = remedy(import, providers);
+            Err(LinkError::NoProvider { import: import.interface.clone(), remedy, enable })
+        }
         (_, [one]) => Ok(Arc::clone(one)),
         // The types are wrong everywhere; with one provider, the mismatch is the better message.
         ([one], []) => Ok(Arc::clone(one)),
@@ -252,7 +254,7 @@ fn only_provider(
 }
 
 /// What would mend a missing provider: an extension that lies there not enabled, another version.
-fn remedy(import: &Import, providers: &ProviderSet) -> String {
+fn remedy(import: &Import, providers: &ProviderSet) -> (String, Option<String>) {
     let lying = providers.available().iter().find_map(|found| {
         let library = found.library.as_ref().ok()?;
         let offers = library.offers.iter().any(|o| o.interface.serves(&import.interface));
@@ -263,11 +265,12 @@ fn remedy(import: &Import, providers: &ProviderSet) -> String {
             providers.names().iter().map(|name| format!("\"{name}\"")).collect();
         enabled.insert(format!("\"{}\"", library.metadata.name));
         let enabled = enabled.into_iter().collect::<Vec<_>>().join(", ");
-        return format!(
-            "; the extension `{}` ({}) would, but is not enabled: set `enable = [{enabled}]` in the host's config",
-            library.metadata.name,
+        let name = &library.metadata.name;
+        let remedy = format!(
+            "; the extension `{name}` ({}) would, but is not enabled: set `enable = [{enabled}]` in the host's config",
             file.display()
         );
+        return (remedy, Some(name.clone()));
     }
     let other: Vec<_> = providers
         .iter()
@@ -275,11 +278,12 @@ fn remedy(import: &Import, providers: &ProviderSet) -> String {
         .filter(|(_, offer)| offer.interface.is_same_interface(&import.interface))
         .map(|(provider, offer)| format!("`{}` has `{}`", provider.name(), offer.interface))
         .collect();
-    if other.is_empty() {
+    let remedy = if other.is_empty() {
         "; put an extension that provides it into the plugins folder and enable it".to_owned()
     } else {
         format!("; {}, which is not compatible", other.join(", "))
-    }
+    };
+    (remedy, None)
 }
 
 type Functions = Vec<(String, FunctionType, u32)>;
