@@ -72,8 +72,7 @@ impl Version<'_> {
     }
 
     fn get(&self, bucket: Handle, key: &str) -> Option<String> {
-        let value: Answer<Option<Vec<u8>>> =
-            self.call("store#[method]bucket.get", &(bucket, key));
+        let value: Answer<Option<Vec<u8>>> = self.call("store#[method]bucket.get", &(bucket, key));
         value.unwrap().map(|value| String::from_utf8(value).unwrap())
     }
 }
@@ -167,7 +166,8 @@ fn batch_answers_in_the_order_of_the_keys() {
             version.call("batch#get-many", &(bucket, vec!["b", "nowhere", "a"]));
         let pair = |key: &str, value: &str| Some((key.to_owned(), value.as_bytes().to_vec()));
         assert_eq!(found.unwrap(), [pair("b", "2"), None, pair("a", "1")]);
-        let deleted: Answer<()> = version.call("batch#delete-many", &(bucket, vec!["a", "nowhere"]));
+        let deleted: Answer<()> =
+            version.call("batch#delete-many", &(bucket, vec!["a", "nowhere"]));
         deleted.unwrap();
         assert_eq!(all_keys(version, bucket), Ok(vec!["b".to_owned()]));
     });
@@ -214,9 +214,7 @@ fn cas_swaps_what_did_not_change() {
             value.unwrap().unwrap()
         };
         assert_eq!(current(cas), b"1");
-        let swap = |cas: Handle| {
-            version.call::<Result<(), CasError>>("atomics#swap", &(cas, "3"))
-        };
+        let swap = |cas: Handle| version.call::<Result<(), CasError>>("atomics#swap", &(cas, "3"));
         let Err(CasError::Failed(fresh)) = swap(cas) else { panic!("swapped") };
         assert_eq!(current(fresh), b"2");
         assert_eq!(swap(fresh), Ok(()));
@@ -246,7 +244,8 @@ fn one_bucket_has_both_versions() {
 fn a_bucket_that_was_not_granted_is_denied() {
     let config = r#"{ "backend": "memory", "buckets": ["default", "mine", "secret"] }"#;
     let loaded = Loaded::new(backplane_keyvalue::module(), config).unwrap();
-    let link = r#"{ "buckets": { "": "mine", "prices": { "bucket": "default", "access": "read" } } }"#;
+    let link =
+        r#"{ "buckets": { "": "mine", "prices": { "bucket": "default", "access": "read" } } }"#;
     let binding = loaded.bind(link).unwrap();
     for version in ["0.2.0-draft", "0.2.0-draft2"] {
         let version = Version { binding: &binding, version };
@@ -278,7 +277,10 @@ fn bad_config_keeps_the_extension_from_starting() {
     let loaded = Loaded::new(backplane_keyvalue::module(), r#"{ "backend": "memory" }"#).unwrap();
     let refused = |link: &str| loaded.bind(link).err().unwrap().message.to_string();
     let message = refused(r#"{ "buckets": ["other"] }"#);
-    assert!(message.contains("there is no bucket `other`; the extension has `default`"), "{message}");
+    assert!(
+        message.contains("there is no bucket `other`; the extension has `default`"),
+        "{message}"
+    );
     let message = refused(r#"{ "buckets": 3 }"#);
     assert!(message.contains("expected a list of buckets, or a table"), "{message}");
     loaded.shutdown();

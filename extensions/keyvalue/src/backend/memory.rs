@@ -200,9 +200,7 @@ impl Memory {
             keys.sort_unstable();
             keys.truncate(most + 1);
         }
-        let more = keys.len() > most;
-        keys.truncate(most);
-        Ok(Page { keys, more })
+        Page::of(keys.into_iter().map(Ok), most)
     }
 
     fn try_swap(
@@ -226,7 +224,11 @@ impl Memory {
 
 fn own(value: Bytes) -> Bytes {
     // The SDK has copied a value out of a small message already.
-    if value.len() >= KEEP_FROM || value.is_unique() { value } else { Bytes::copy_from_slice(&value) }
+    if value.len() >= KEEP_FROM || value.is_unique() {
+        value
+    } else {
+        Bytes::copy_from_slice(&value)
+    }
 }
 
 // A shard is whole whenever its lock is released, so a panic elsewhere does not spoil it.
