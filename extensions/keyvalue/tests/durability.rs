@@ -326,6 +326,8 @@ async fn a_full_disk_is_an_error_and_heals_when_there_is_room() {
     assert_eq!(bucket.get("small").await, Ok(Some(Bytes::from_static(b"1"))));
     let refused = format!("large-{}", answered.len());
     assert_eq!(bucket.exists(&refused).await, Ok(false));
+    // Still full, which is answered without another try.
+    assert_eq!(bucket.set(&refused, value.clone()).await, Err(error));
 
     std::fs::remove_file(ballast).unwrap();
     let patience = Instant::now() + Duration::from_secs(20);
