@@ -48,7 +48,10 @@ fn read(options: &Generate, resolve: &mut Resolve) -> syn::Result<(Vec<PackageId
         let full = root.join(path.value());
         let (package, sources) = resolve.push_path(&full).map_err(|error| {
             let text = resolve.render_error(&error);
-            syn::Error::new(path.span(), format!("failed to read WIT from `{}`: {text}", full.display()))
+            syn::Error::new(
+                path.span(),
+                format!("failed to read WIT from `{}`: {text}", full.display()),
+            )
         })?;
         packages.push(package);
         files.extend(sources.paths().map(|file| absolute(&root, file)));
@@ -118,7 +121,11 @@ fn encode(resolve: &Resolve, world: WorldId) -> Result<Vec<u8>, String> {
     if let Some(package) = resolve.packages.get_mut(package) {
         package.worlds.retain(|_, id| *id == world);
     }
-    wit_component::encode(&resolve, package).map_err(|error| format!("{error:#}"))
+    let encoded = wit_component::encode(&resolve, package).map_err(|error| format!("{error:#}"))?;
+    // What WIT can say and a component cannot (33 flags) shows here.
+    wit_parser::decoding::decode(&encoded)
+        .map_err(|error| format!("no component can have this world: {error:#}"))?;
+    Ok(encoded)
 }
 
 impl Source {

@@ -8,7 +8,7 @@ use backplane_sdk::{
     wire::{self, Decode, Encode, Form},
 };
 use probe::bindings::probe::types::echo::{
-    Nested, Nine, Point, Seventy, Shape, ShapeKind, Ten, ThirtyThree, Three,
+    Nested, Nine, Point, Shape, ShapeKind, Ten, ThirtyTwo, Three, Twenty,
 };
 
 use crate::support::Bound;
@@ -91,7 +91,7 @@ fn lists_are_echoed() {
     echoes(&binding, "list-ten", vec![ten("a"), ten("b")]);
     echoes(&binding, "list-shape", vec![Shape::Empty, Shape::Label("x".to_owned())]);
     echoes(&binding, "list-kind", vec![ShapeKind::Type, ShapeKind::Round]);
-    echoes(&binding, "list-flags", vec![Seventy::all(), Seventy::empty()]);
+    echoes(&binding, "list-flags", vec![ThirtyTwo::all(), ThirtyTwo::empty()]);
     echoes(&binding, "list-options", vec![None, Some(u64::MAX)]);
 }
 
@@ -146,11 +146,11 @@ fn flags_of_every_width_are_echoed() {
     let binding = loaded.bind("{}").unwrap();
     echoes(&binding, "echo-three", Three::A | Three::C);
     echoes(&binding, "echo-nine", Nine::B0 | Nine::B8);
-    echoes(&binding, "echo-thirty-three", ThirtyThree::B31 | ThirtyThree::B32);
-    echoes(&binding, "echo-seventy", Seventy::B0 | Seventy::B63 | Seventy::B69);
+    echoes(&binding, "echo-twenty", Twenty::B0 | Twenty::B8 | Twenty::B19);
+    echoes(&binding, "echo-thirty-two", ThirtyTwo::B0 | ThirtyTwo::B31);
     assert_eq!(Nine::all().bits(), [0xff, 1]);
     assert_eq!(!Nine::all(), Nine::empty());
-    assert!(Seventy::all().contains(Seventy::B64));
+    assert!(ThirtyTwo::all().contains(ThirtyTwo::B30));
     let mut three = Three::all();
     three.remove(Three::B);
     assert_eq!(three, Three::A | Three::C);

@@ -34,13 +34,33 @@ use backplane_sdk::{
 pub struct TestHost {
     pub metrics: Mutex<Vec<(MetricKind, String, f64)>>,
     pub invoked: Mutex<Vec<(u64, String, String, Vec<u8>, u32)>>,
+    pub lines: Mutex<Vec<Line>>,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub level: Level,
+    pub target: String,
+    pub message: String,
+    pub fields: Vec<(String, String)>,
 }
 
 unsafe extern "C" fn max_level(_: HostContext) -> Level {
-    Level::Trace
+    Level::Debug
 }
 
-unsafe extern "C" fn log(_: HostContext, _: &LogRecord<'_>) {}
+unsafe extern "C" fn log(host: HostContext, record: &LogRecord<'_>) {
+    // SAFETY: `Loaded::new` leaked it.
+    let host = unsafe { &*host.0.cast::<TestHost>() };
+    let fields = record.fields.iter();
+    host.lines.lock().unwrap().push(Line {
+        level: record.level,
+        target: record.target.to_string(),
+        message: record.message.to_string(),
+        fields: fields.map(|field| (field.0.to_string(), field.1.to_string())).collect(),
+    });
+}
 
 unsafe extern "C" fn metric(host: HostContext, kind: MetricKind, name: RStr<'_>, value: f64) {
     // SAFETY: `Loaded::new` leaked it.

@@ -50,7 +50,8 @@ impl<T: Unpin> Future for Answer<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let lost = || Err(Error::Unavailable("the thread that was to answer has ended".into()));
+        let lost =
+            || Err(Error::Unavailable("the store was closed, or its thread has ended".into()));
         match self.get_mut() {
             Self::Ready(result) => Poll::Ready(result.take().unwrap_or_else(lost)),
             Self::Later(answer) => {

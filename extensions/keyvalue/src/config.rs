@@ -259,9 +259,10 @@ impl LinkConfig {
                 Grant::Bucket(bucket) => (bucket, Access::ReadWrite),
                 Grant::WithAccess(grant) => (grant.bucket, grant.access),
             };
-            let place = buckets.iter().position(|name| *name == bucket).ok_or_else(|| {
-                ConfigError::setting("buckets", self.unknown(&bucket, buckets))
-            })?;
+            let place = buckets
+                .iter()
+                .position(|name| *name == bucket)
+                .ok_or_else(|| ConfigError::setting("buckets", self.unknown(&bucket, buckets)))?;
             // The empty identifier and `default` are one.
             let identifier = if identifier.is_empty() { DEFAULT_BUCKET } else { identifier };
             if resolved.insert(identifier.into(), (place, access)).is_some() {

@@ -30,7 +30,9 @@ pub enum Error {
         limit: usize,
     },
     /// A batch has more bytes than the extension's config allows.
-    #[error("a batch of more than {limit} bytes of keys and values (`max-batch`); ask for fewer keys at once")]
+    #[error(
+        "a batch of more than {limit} bytes of keys and values (`max-batch`); ask for fewer keys at once"
+    )]
     BatchTooLong {
         /// The limit.
         limit: usize,

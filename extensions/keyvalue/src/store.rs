@@ -96,11 +96,9 @@ impl Binding {
     pub fn open(&self, identifier: &str) -> Result<Bucket, Error> {
         let identifier = if identifier.is_empty() { DEFAULT_BUCKET } else { identifier };
         match self.granted.get(identifier) {
-            Some((place, access)) => Ok(Bucket {
-                store: Arc::clone(&self.store),
-                id: BucketId(*place),
-                access: *access,
-            }),
+            Some((place, access)) => {
+                Ok(Bucket { store: Arc::clone(&self.store), id: BucketId(*place), access: *access })
+            }
             None if self.store.buckets.iter().any(|name| name == identifier) => {
                 Err(Error::AccessDenied(format!("the bucket `{identifier}`").into()))
             }

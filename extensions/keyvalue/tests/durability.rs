@@ -56,13 +56,24 @@ async fn buckets_are_there_again_after_a_restart() {
 }
 
 #[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _bucket) = open(folder.path());
+    let mode = std::fs::metadata(file(folder.path())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    store.close();
+}
+
+#[tokio::test]
 async fn closing_writes_what_waits() {
     let folder = tempfile::tempdir().unwrap();
     let (store, bucket) = open(folder.path());
     let writes: Vec<_> = (0..200)
         .map(|number| {
             let bucket = bucket.clone();
-            let mut write = Box::pin(async move { bucket.set(&number.to_string(), Bytes::new()).await });
+            let mut write =
+                Box::pin(async move { bucket.set(&number.to_string(), Bytes::new()).await });
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(write.as_mut().poll(&mut context).is_pending());
             write
@@ -120,7 +131,8 @@ fn child_that_counts_until_it_is_killed() {
                 tokio::spawn(async move {
                     for round in 1_u64.. {
                         let value = Bytes::from(round.to_string());
-                        let pair = ["left", "right"].map(|side| (format!("{side}-{task}"), value.clone()));
+                        let pair =
+                            ["left", "right"].map(|side| (format!("{side}-{task}"), value.clone()));
                         bucket.set_many(pair.to_vec()).await.unwrap();
                         let count = bucket.increment("count", 1, U64).await.unwrap();
                         // Only what was answered is told.
@@ -178,9 +190,11 @@ async fn what_was_answered_survives_a_kill_at_any_moment() {
                 .await
                 .unwrap()
                 .into_iter()
-                .map(|found| found.map_or(0, |(_, value)| {
-                    std::str::from_utf8(&value).unwrap().parse().unwrap()
-                }))
+                .map(|found| {
+                    found.map_or(0, |(_, value)| {
+                        std::str::from_utf8(&value).unwrap().parse().unwrap()
+                    })
+                })
                 .collect();
             assert_eq!(values.len(), 1, "half of a batch was kept: {values:?}");
             assert!(values.first() >= Some(round), "{values:?} in the file, {round} answered");
@@ -194,7 +208,10 @@ async fn a_file_that_another_process_has_open_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _bucket) = open(folder.path());
     let message = try_open(folder.path()).err().unwrap();
-    assert!(message.contains("keyvalue.redb: it is locked: another process has it open"), "{message}");
+    assert!(
+        message.contains("keyvalue.redb: it is locked: another process has it open"),
+        "{message}"
+    );
     store.close();
     try_open(folder.path()).unwrap().close();
 }
@@ -309,6 +326,8 @@ async fn a_full_disk_is_an_error_and_heals_when_there_is_room() {
     assert_eq!(bucket.get("small").await, Ok(Some(Bytes::from_static(b"1"))));
     let refused = format!("large-{}", answered.len());
     assert_eq!(bucket.exists(&refused).await, Ok(false));
+    // Still full, which is answered without another try.
+    assert_eq!(bucket.set(&refused, value.clone()).await, Err(error));
 
     std::fs::remove_file(ballast).unwrap();
     let patience = Instant::now() + Duration::from_secs(20);

@@ -99,7 +99,8 @@ fn expect(resolve: &Resolve, package: PackageId, name: &str, expected: &[(&str, 
 
 /// What the two versions have in common; they differ in the cursor and in `atomics`.
 fn expect_keyvalue(resolve: &Resolve, package: PackageId, cursor: &str) {
-    let list = format!("(self: borrow<bucket>, cursor: option<{cursor}>) -> result<key-response, error>");
+    let list =
+        format!("(self: borrow<bucket>, cursor: option<{cursor}>) -> result<key-response, error>");
     expect(
         resolve,
         package,
@@ -154,7 +155,10 @@ fn expect_keyvalue(resolve: &Resolve, package: PackageId, cursor: &str) {
         ["keys: list<string>".to_owned(), format!("cursor: option<{cursor}>")]
     );
     let package = &resolve.packages[package];
-    assert_eq!(package.interfaces.keys().collect::<Vec<_>>(), ["store", "atomics", "batch", "watcher"]);
+    assert_eq!(
+        package.interfaces.keys().collect::<Vec<_>>(),
+        ["store", "atomics", "batch", "watcher"]
+    );
     assert_eq!(package.worlds.keys().collect::<Vec<_>>(), ["imports", "watch-service"]);
 }
 
@@ -183,7 +187,10 @@ fn keyvalue_draft2_has_the_published_signatures() {
         package,
         "atomics",
         &[
-            ("increment", "(bucket: borrow<bucket>, key: string, delta: s64) -> result<s64, error>"),
+            (
+                "increment",
+                "(bucket: borrow<bucket>, key: string, delta: s64) -> result<s64, error>",
+            ),
             ("swap", "(cas: cas, value: list<u8>) -> result<_, cas-error>"),
             ("[static]cas.new", "(bucket: borrow<bucket>, key: string) -> result<cas, error>"),
             ("[method]cas.current", "(self: borrow<cas>) -> result<option<list<u8>>, error>"),

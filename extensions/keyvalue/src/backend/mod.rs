@@ -31,7 +31,29 @@ pub struct Page {
     pub more: bool,
 }
 
+/// Where a page ends that has fewer keys than it may.
+pub(crate) const PAGE_BYTES: usize = 1 << 20;
+
 impl Page {
+    /// A page of the first keys, at most `most`.
+    pub(crate) fn of<E>(
+        keys: impl IntoIterator<Item = Result<String, E>>,
+        most: usize,
+    ) -> Result<Self, E> {
+        let mut page = Self { keys: Vec::new(), more: false };
+        let mut bytes = 0;
+        for key in keys {
+            let key = key?;
+            if page.keys.len() >= most || bytes >= PAGE_BYTES {
+                page.more = true;
+                break;
+            }
+            bytes += key.len();
+            page.keys.push(key);
+        }
+        Ok(page)
+    }
+
     /// The key that the next page comes after; none after the last page.
     pub fn next(&self) -> Option<&str> {
         self.keys.last().filter(|_| self.more).map(String::as_str)
@@ -64,8 +86,8 @@ pub trait Backend: Send + Sync + 'static {
     /// [`Error::BatchTooLong`] when they have more than `most` bytes together.
     fn get_many(&self, bucket: BucketId, keys: Vec<String>, most: usize) -> Answer<Vec<Found>>;
 
-    /// At most `most` keys in byte order: the first ones, or those after `after`, whether or not
-    /// that key is still there.
+    /// At most `most` keys, of [`PAGE_BYTES`] or little more together, in byte order: the first ones,
+    /// or those after `after`, whether or not that key is still there.
     fn list(&self, bucket: BucketId, after: Option<&str>, most: usize) -> Answer<Page>;
 
     /// Gives a key a value.

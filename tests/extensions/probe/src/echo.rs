@@ -5,8 +5,8 @@ use backplane_sdk::{Bytes, Context, Failure};
 use crate::{
     Binding,
     bindings::probe::types::echo::{
-        Grid, Handler, Name, Names, Nested, Nine, Point, Seventy, Shape, ShapeKind, Ten,
-        ThirtyThree, Three,
+        Grid, Handler, Name, Names, Nested, Nine, Point, Shape, ShapeKind, Ten, ThirtyTwo, Three,
+        Twenty,
     },
 };
 
@@ -67,7 +67,7 @@ impl Handler for Binding {
         list_ten: Vec<Ten>;
         list_shape: Vec<Shape>;
         list_kind: Vec<ShapeKind>;
-        list_flags: Vec<Seventy>;
+        list_flags: Vec<ThirtyTwo>;
         list_options: Vec<Option<u64>>;
         echo_point: Point;
         echo_ten: Ten;
@@ -82,8 +82,8 @@ impl Handler for Binding {
         echo_result_error: Result<(), Shape>;
         echo_three: Three;
         echo_nine: Nine;
-        echo_thirty_three: ThirtyThree;
-        echo_seventy: Seventy;
+        echo_twenty: Twenty;
+        echo_thirty_two: ThirtyTwo;
     }
 
     echo! {

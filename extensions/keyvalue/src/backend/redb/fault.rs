@@ -8,12 +8,25 @@ use crate::{Error, error::ConfigError};
 
 /// A failure of the file. The text is without the file's path, so that guests may see it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Fault(Arc<str>);
+#[error("{text}")]
+pub(crate) struct Fault {
+    text: Arc<str>,
+    is_full: bool,
+}
 
 impl Fault {
     pub(super) fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), is_full: false }
+    }
+
+    /// There is no room on the disk.
+    pub(super) fn full() -> Self {
+        Self { text: "the disk is full".into(), is_full: true }
+    }
+
+    /// Whether there was no room on the disk.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     pub(super) fn damaged(what: impl std::fmt::Display) -> Self {
@@ -33,7 +46,7 @@ impl Fault {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self::Unavailable(fault.0)
+        Self::Unavailable(fault.text)
     }
 }
 
@@ -41,9 +54,11 @@ impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Io(error) => match error.kind() {
-                ErrorKind::StorageFull => Self::new("the disk is full"),
+                ErrorKind::StorageFull => Self::full(),
                 ErrorKind::QuotaExceeded => Self::new("the disk quota is used up"),
-                ErrorKind::FileTooLarge => Self::new("the file may not grow: its size limit is reached"),
+                ErrorKind::FileTooLarge => {
+                    Self::new("the file may not grow: its size limit is reached")
+                }
                 ErrorKind::ReadOnlyFilesystem => Self::new("the file system is read-only"),
                 ErrorKind::InvalidData => {
                     Self::damaged(format_args!("it is not a key-value file ({error})"))

@@ -1,7 +1,9 @@
 //! The open file: tables to read from, and how it is opened.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::OpenOptionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -40,7 +42,7 @@ impl Layout {
     /// write. A damaged file can make the storage engine panic; that is caught here.
     pub(super) fn open(&self) -> Result<(Database, u64), Fault> {
         catch_unwind(AssertUnwindSafe(|| {
-            let new = !self.path.exists();
+            let new = self.make_file()?;
             let database = redb::Builder::new()
                 .set_cache_size(self.cache_bytes)
                 .set_check_integrity_on_open(self.check)
@@ -107,6 +109,24 @@ impl Layout {
         File::open(folder.unwrap_or(Path::new(".")))
             .and_then(|folder| folder.sync_all())
             .map_err(|error| Fault::new(format!("its folder cannot be synced: {error}")))
+    }
+
+    /// Makes the file, for its owner alone, and says whether it was not there.
+    fn make_file(&self) -> Result<bool, Fault> {
+        let mut options = OpenOptions::new();
+        match options.write(true).create_new(true).mode(0o600).open(&self.path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(Fault::new(format!("it cannot be made: {error}"))),
+        }
+    }
+
+    /// Whether the file may grow by so many bytes. It may where that cannot be told.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        rustix::fs::statvfs(&self.path).map_or(true, |disk| {
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            usize::try_from(free).unwrap_or(usize::MAX) >= bytes
+        })
     }
 
     /// Makes the folder that the file is to be in.

@@ -52,7 +52,9 @@ pub(super) fn write_entry(place: &mut [u8], revision: u64, value: &[u8]) {
 pub(super) fn split_entry(entry: &[u8]) -> Result<(u64, &[u8]), Fault> {
     match entry.split_first_chunk::<HEADER>() {
         Some(([PLAIN, revision @ ..], value)) => Ok((u64::from_le_bytes(*revision), value)),
-        Some(([kind, ..], _)) => Err(Fault::damaged(format!("an entry of the unknown kind {kind}"))),
+        Some(([kind, ..], _)) => {
+            Err(Fault::damaged(format!("an entry of the unknown kind {kind}")))
+        }
         None => Err(Fault::damaged("an entry without a header")),
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -63,6 +63,9 @@ struct Shared {
     latest: RwLock<Result<Arc<Snapshot>, Fault>>,
     /// Bytes of keys and values that wait to be written.
     waiting: AtomicUsize,
+    /// Transactions committed, and the operations in them.
+    commits: AtomicU64,
+    operations: AtomicU64,
 }
 
 impl Shared {
@@ -80,7 +83,12 @@ impl Shared {
         Ok(latest.clone()?)
     }
 
-    fn get_many(&self, bucket: BucketId, keys: Vec<String>, most: usize) -> Result<Vec<Found>, Error> {
+    fn get_many(
+        &self,
+        bucket: BucketId,
+        keys: Vec<String>,
+        most: usize,
+    ) -> Result<Vec<Found>, Error> {
         let snapshot = self.snapshot()?;
         let mut budget = Budget::new(most);
         keys.into_iter()
@@ -95,18 +103,15 @@ impl Shared {
     fn list(&self, bucket: BucketId, after: Option<&str>, most: usize) -> Result<Page, Error> {
         let snapshot = self.snapshot()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut found = snapshot
+        let found = snapshot
             .table(&self.layout, bucket)?
             .range::<&str>((from, Bound::Unbounded))
             .map_err(Fault::from)?;
-        let mut keys = Vec::new();
-        while keys.len() < most {
-            match found.next() {
-                Some(entry) => keys.push(entry.map_err(Fault::from)?.0.value().to_owned()),
-                None => return Ok(Page { keys, more: false }),
-            }
-        }
-        Ok(Page { keys, more: found.next().transpose().map_err(Fault::from)?.is_some() })
+        let keys = found.map(|entry| match entry {
+            Ok((key, _)) => Ok(key.value().to_owned()),
+            Err(error) => Err(Fault::from(error).into()),
+        });
+        Page::of(keys, most)
     }
 }
 
@@ -130,6 +135,8 @@ impl Redb {
             layout,
             latest: RwLock::new(Ok(Arc::new(snapshot))),
             waiting: AtomicUsize::new(0),
+            commits: AtomicU64::new(0),
+            operations: AtomicU64::new(0),
         });
         let (queue, jobs) = mpsc::channel();
         let writer = Writer::new(Arc::clone(&shared), jobs, database, revision);
@@ -197,7 +204,9 @@ impl Backend for Redb {
 
     fn set(&self, bucket: BucketId, key: &str, value: Bytes) -> Answer<()> {
         let key = key.to_owned();
-        self.submit(bucket, key.len() + value.len(), move |bucket| Ok(Ok(bucket.put(&key, &value)?)))
+        self.submit(bucket, key.len() + value.len(), move |bucket| {
+            Ok(Ok(bucket.put(&key, &value)?))
+        })
     }
 
     fn set_many(&self, bucket: BucketId, pairs: Vec<(String, Bytes)>) -> Answer<()> {
@@ -268,5 +277,85 @@ impl Backend for Redb {
 impl Drop for Redb {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &tempfile::TempDir, waiting_bytes: usize) -> Redb {
+        Redb::open(Options {
+            path: folder.path().join("file"),
+            buckets: vec!["default".to_owned()],
+            cache_bytes: 1 << 20,
+            waiting_bytes,
+            check: false,
+        })
+        .unwrap()
+    }
+
+    const BUCKET: BucketId = BucketId(0);
+
+    /// Keeps the writer busy until the sender is dropped.
+    fn hold(redb: &Redb) -> (mpsc::Sender<()>, Answer<()>) {
+        let (release, held) = mpsc::channel::<()>();
+        let answer = redb.submit(BUCKET, 0, move |_| {
+            assert!(held.recv().is_err());
+            Ok(Ok(()))
+        });
+        (release, answer)
+    }
+
+    #[tokio::test]
+    async fn all_that_waits_goes_into_one_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let redb = open(&folder, 1 << 20);
+        let (release, held) = hold(&redb);
+        let writes: Vec<_> = (0..100)
+            .map(|number| redb.set(BUCKET, &number.to_string(), Bytes::from_static(b"x")))
+            .collect();
+        drop(release);
+        held.await.unwrap();
+        for write in writes {
+            write.await.unwrap();
+        }
+        // The held one by itself, and the rest.
+        assert_eq!(redb.shared.operations.load(Ordering::Relaxed), 101);
+        assert!(redb.shared.commits.load(Ordering::Relaxed) <= 2);
+    }
+
+    #[tokio::test]
+    async fn writes_that_would_wait_for_too_long_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let redb = open(&folder, 1000);
+        let (release, held) = hold(&redb);
+        let set = |length: usize| redb.set(BUCKET, "key", vec![1; length].into());
+        let first = set(900);
+        let refused = set(200);
+        assert!(matches!(refused.await, Err(Error::Overloaded { waiting: 903 })));
+        let fits = set(50);
+        drop(release);
+        held.await.unwrap();
+        first.await.unwrap();
+        fits.await.unwrap();
+        // One that is larger than the limit by itself is written when nothing else waits.
+        set(5000).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_transaction_and_not_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let redb = open(&folder, 1000);
+        redb.set(BUCKET, "a", Bytes::from_static(b"1")).await.unwrap();
+        let panicking: Answer<()> = redb.submit(BUCKET, 0, |bucket| {
+            bucket.put("a", b"2")?;
+            panic!("a bad page")
+        });
+        let Err(Error::Unavailable(why)) = panicking.await else { panic!("answered") };
+        assert!(why.contains("the storage engine gave up (a bad page)"), "{why}");
+        assert_eq!(redb.get(BUCKET, "a").await.unwrap().unwrap().value, "1");
+        redb.set(BUCKET, "a", Bytes::from_static(b"3")).await.unwrap();
+        assert_eq!(redb.get(BUCKET, "a").await.unwrap().unwrap().value, "3");
     }
 }

@@ -140,6 +140,8 @@ pub(super) struct Writer {
     queue: Receiver<Message>,
     state: State,
     revision: u64,
+    /// Whether the disk was full at the last commit.
+    was_full: bool,
 }
 
 enum State {
@@ -154,7 +156,8 @@ impl Writer {
         database: Database,
         revision: u64,
     ) -> Self {
-        Self { shared, queue, state: State::Open(database), revision }
+        let state = State::Open(database);
+        Self { shared, queue, state, revision, was_full: false }
     }
 
     /// Writes until it is told to stop.
@@ -176,11 +179,15 @@ impl Writer {
             self.write(&mut jobs);
         }
         self.shared.publish(Err(Fault::new("it is closed")));
-        if let State::Open(database) = self.state
-            && let Err(error) = database.close()
-        {
-            let path = self.shared.layout.path.display();
-            tracing::warn!(%path, "the file was not closed cleanly: {error}");
+        let commits = self.shared.commits.load(Ordering::Relaxed);
+        let operations = self.shared.operations.load(Ordering::Relaxed);
+        let path = self.shared.layout.path.display();
+        match self.state {
+            State::Open(database) => match database.close() {
+                Ok(()) => tracing::debug!(%path, commits, operations, "closed the file"),
+                Err(error) => tracing::warn!(%path, "the file was not closed cleanly: {error}"),
+            },
+            State::Broken { .. } => tracing::warn!(%path, "the file was not open at the end"),
         }
     }
 
@@ -215,34 +222,37 @@ impl Writer {
             return;
         }
         self.reopen_if_broken();
-        let committed = match &self.state {
-            State::Open(database) => {
-                let work = AssertUnwindSafe(|| commit(&self.shared, database, self.revision, jobs));
-                catch_unwind(work).unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
-            }
-            State::Broken { fault, .. } => Err(fault.clone()),
-        };
-        let committed = match committed {
-            Ok((revision, snapshot)) => {
-                self.revision = revision;
-                match snapshot {
-                    Some(Ok(snapshot)) => self.shared.publish(Ok(snapshot)),
-                    // Written, but it cannot be read back.
-                    Some(Err(fault)) => self.fail(fault),
-                    None => {}
-                }
-                Ok(())
-            }
-            Err(fault) => {
-                if matches!(self.state, State::Open(_)) {
-                    self.fail(fault.clone());
-                }
-                Err(fault)
-            }
-        };
+        let committed = self.commit(jobs);
         for job in jobs.drain(..) {
             job.work.answer(committed.clone());
         }
+    }
+
+    fn commit(&mut self, jobs: &mut [Job]) -> Result<(), Fault> {
+        let database = match &self.state {
+            State::Open(database) => database,
+            State::Broken { fault, .. } => return Err(fault.clone()),
+        };
+        // A commit that fails costs a closing and opening of the file. While the disk is known to be
+        // full it is not tried; twice the bytes, since a commit copies what it changes.
+        let bytes: usize = jobs.iter().map(|job| job.bytes).sum();
+        if self.was_full && !self.shared.layout.has_room(bytes.saturating_mul(2)) {
+            return Err(Fault::full());
+        }
+        let work = AssertUnwindSafe(|| commit(&self.shared, database, self.revision, jobs));
+        let committed = catch_unwind(work).unwrap_or_else(|panic| Err(Fault::panicked(&*panic)));
+        self.was_full = committed.as_ref().is_err_and(Fault::is_full);
+        let (revision, snapshot) = committed.inspect_err(|fault| self.fail(fault.clone()))?;
+        self.revision = revision;
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.operations.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        match snapshot {
+            Some(Ok(snapshot)) => self.shared.publish(Ok(snapshot)),
+            // Written, but it cannot be read back.
+            Some(Err(fault)) => self.fail(fault),
+            None => {}
+        }
+        Ok(())
     }
 
     /// Closes the file after a fault and opens it again.
