@@ -1,6 +1,7 @@
 //! Runs cargo and reads what it built.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
@@ -56,10 +57,24 @@ impl Artifact {
     }
 }
 
+/// Has cargo tell what it makes, for [`compile`].
+pub(crate) const JSON: &str = "--message-format=json-render-diagnostics";
+
+/// How the names of those variables begin that `cargo run` sets for what it runs.
+const TOLD_BY_CARGO_RUN: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
 /// A cargo command in the workspace.
 pub(crate) fn command(workspace: &Workspace) -> Command {
     let mut command = Command::new(workspace::cargo());
     command.current_dir(&workspace.root);
+    // `cargo run` has told this program which package it is. Build scripts that watch these variables
+    // (ring's does) would run again, and half of the host would be compiled again, each time that
+    // cargo is called from here and then by hand.
+    for (name, _) in std::env::vars_os() {
+        if TOLD_BY_CARGO_RUN.iter().any(|told| name.to_string_lossy().starts_with(told)) {
+            command.env_remove(name);
+        }
+    }
     if !say::is_terminal() {
         command.env("CARGO_TERM_QUIET", "true");
     }
@@ -83,11 +98,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs `cargo build` with those arguments and tells what it made.
 pub(crate) fn build(
     workspace: &Workspace,
-    arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<Vec<Artifact>> {
-    let mut command = command(workspace);
-    command.args(["build", "--message-format=json-render-diagnostics"]).args(arguments);
-    let line = line(&command);
+    compile(command(workspace).args(["build", JSON]).args(arguments))
+}
+
+/// Runs a command that compiles and has [`JSON`] among its arguments; tells what it made.
+pub(crate) fn compile(command: &mut Command) -> Result<Vec<Artifact>> {
+    let line = line(command);
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {line}"))?;
     let stdout = child.stdout.take().context("cargo has no standard output")?;
@@ -152,7 +170,11 @@ impl Profile {
 /// A command as one would type it, cut short.
 fn line(command: &Command) -> String {
     const SHOWN: usize = 6;
-    let arguments: Vec<_> = command.get_args().map(|part| part.to_string_lossy()).collect();
+    let arguments: Vec<_> = command
+        .get_args()
+        .filter(|argument| *argument != JSON)
+        .map(|argument| argument.to_string_lossy())
+        .collect();
     let more = if arguments.len() > SHOWN { " ..." } else { "" };
     let shown: Vec<_> = arguments.into_iter().take(SHOWN).collect();
     let program = std::path::Path::new(command.get_program()).file_name().unwrap_or_default();

@@ -1,6 +1,9 @@
 //! `bench`: a benchmark, built and run in the release profile.
 
-use std::path::{Path, absolute};
+use std::{
+    path::{Path, absolute},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -25,18 +28,28 @@ pub(crate) fn run(
         .transpose()?;
     let components = guests::build(workspace, workspace.guests())?;
 
-    say::step("building the extensions, optimised");
-    let extensions = extension::all(workspace);
-    let libraries = extension::build(workspace, &extensions, Profile::Release)?;
-    let folder = workspace.target.join("extensions-release");
-    for (extension, library) in extensions.iter().zip(&libraries) {
-        extension::install(library, extension.folder_name(), &folder)?;
-    }
-
-    say::step(&format!("building and running the benchmark {name}"));
+    say::step("building the host, the extensions and the benchmark, optimised");
     cargo::warn_of_first_build(workspace, Profile::Release);
-    let mut command = cargo::command(workspace);
-    command.args(["run", "--release", "-p", PACKAGE, "--", name]);
+    let (bench, extensions) = (workspace.package(PACKAGE)?, extension::all(workspace));
+    let mut arguments: Vec<_> = Profile::Release.arguments().to_vec();
+    arguments.extend(["--lib", "--bins"]);
+    let selected = cargo::select(extensions.iter().copied().chain([bench]));
+    arguments.extend(selected.iter().map(String::as_str));
+    let artifacts = cargo::build(workspace, arguments)?;
+    let folder = workspace.target.join("extensions-release");
+    for extension in extensions {
+        let library = extension::library(&artifacts, extension)?;
+        extension::install(&library, extension.folder_name(), &folder)?;
+    }
+    let binary = artifacts
+        .iter()
+        .filter(|artifact| artifact.is_of(bench))
+        .find_map(|artifact| artifact.executable.as_ref())
+        .context("the build of the benchmark left no binary")?;
+
+    say::step(&format!("running the benchmark {name}"));
+    let mut command = Command::new(binary);
+    command.arg(name);
     if let Some(json) = &json {
         command.arg("--json").arg(json);
     }

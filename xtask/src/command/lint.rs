@@ -34,19 +34,22 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     say::step("clippy on what runs on the host");
     cargo::warn_of_first_build(workspace, cargo::Profile::Dev);
     let mut clippy = cargo::command(workspace);
-    clippy.args(["clippy", "--all-targets"]).args(cargo::select(workspace.host_side()));
-    cargo::run(clippy.args(["--", "-D", "warnings"]))?;
+    clippy.args(["clippy", cargo::JSON, "--all-targets"]);
+    clippy.args(cargo::select(workspace.host_side()));
+    cargo::compile(clippy.args(["--", "-D", "warnings"]))?;
 
     say::step("clippy on the guests");
     guests::require_target()?;
     let mut clippy = cargo::command(workspace);
-    clippy.args(["clippy", "--target", TARGET]).args(cargo::select(workspace.guest_side()));
-    cargo::run(clippy.args(["--", "-D", "warnings"]))?;
+    clippy.args(["clippy", cargo::JSON, "--target", TARGET]);
+    clippy.args(cargo::select(workspace.guest_side()));
+    cargo::compile(clippy.args(["--", "-D", "warnings"]))?;
 
     say::step("documentation");
     let mut doc = cargo::command(workspace);
-    doc.args(["doc", "--no-deps"]).args(DOCUMENTED.iter().flat_map(|name| ["-p", *name]));
-    cargo::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    doc.args(["doc", cargo::JSON, "--no-deps"]);
+    doc.args(DOCUMENTED.iter().flat_map(|name| ["-p", *name]));
+    cargo::compile(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
 
     say::step("licences, sources and duplicates of dependencies");
     if has_deny(workspace) {

@@ -19,6 +19,9 @@ pub(super) const COMPONENTS: &str = "BACKPLANE_COMPONENTS";
 /// Tells tests which folder has the extensions, as `NAME.so`.
 pub(super) const EXTENSIONS: &str = "BACKPLANE_EXTENSIONS";
 
+/// What the packages under `extension-sdk/` go by, together.
+const SDK: &str = "sdk";
+
 /// Which tests to run.
 struct Choice<'a> {
     packages: Vec<&'a Package>,
@@ -53,9 +56,10 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>) -> Result<()> {
     ]);
 
     let tally = choice.run(workspace, &artifacts, &environment)?;
-    if let (Some(name), Tally { passed: 0, failed: 0 }) = (name, tally) {
-        let known: Vec<_> = workspace.host_side().map(Package::folder_name).collect();
-        return Err(UsageError::unknown("test or package", name, &known));
+    if let (Some(filter), Tally { passed: 0, failed: 0 }) = (choice.filter, tally) {
+        let packages = workspace.host_side().map(Package::folder_name);
+        let known: Vec<_> = packages.chain([SDK]).collect();
+        return Err(UsageError::unknown("test or package", filter, &known));
     }
     println!("{tally}");
     if tally.failed > 0 {
@@ -74,7 +78,7 @@ impl<'a> Choice<'a> {
             .iter()
             .copied()
             .filter(|package| match name {
-                "sdk" => package.folder().starts_with(&sdk),
+                SDK => package.folder().starts_with(&sdk),
                 _ => package.folder_name() == name || package.name == name,
             })
             .collect();
