@@ -179,7 +179,9 @@ impl Function {
         .increment(1);
         tracing::warn!(%provider, %interface, %function, kind = failure.kind.label(), "{failure}");
         let fits = match failure.kind {
-            FailureKind::BadArguments | FailureKind::BadAnswer | FailureKind::Unimplemented => false,
+            FailureKind::BadArguments | FailureKind::BadAnswer | FailureKind::Unimplemented => {
+                false
+            }
             FailureKind::Other
             | FailureKind::Panicked
             | FailureKind::Unavailable

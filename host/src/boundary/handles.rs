@@ -134,11 +134,8 @@ impl HandleTable {
 
     /// Takes a resource away from the guest.
     pub(super) fn remove(&mut self, rep: u32) -> Result<Guard, HandleError> {
-        let guard = self
-            .slots
-            .get_mut(rep as usize)
-            .and_then(Option::take)
-            .ok_or(HandleError::Stale)?;
+        let guard =
+            self.slots.get_mut(rep as usize).and_then(Option::take).ok_or(HandleError::Stale)?;
         self.free.push(rep);
         Ok(guard)
     }

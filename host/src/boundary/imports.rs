@@ -38,7 +38,9 @@ impl Import {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// Something other than an interface.
-    #[error("the component imports `{name}`, {what}; expected only interfaces. Build it against a WIT world whose imports are interfaces")]
+    #[error(
+        "the component imports `{name}`, {what}; expected only interfaces. Build it against a WIT world whose imports are interfaces"
+    )]
     NotAnInterface {
         /// The import's name.
         name: String,
@@ -46,7 +48,9 @@ pub enum ImportError {
         what: &'static str,
     },
     /// A function with a type that the host cannot carry.
-    #[error("`{interface}#{function}` uses {unsupported}, which this host does not carry between a component and a provider yet")]
+    #[error(
+        "`{interface}#{function}` uses {unsupported}, which this host does not carry between a component and a provider yet"
+    )]
     Unsupported {
         /// The interface.
         interface: String,
@@ -75,7 +79,10 @@ pub fn imports(
         let interface = item.implements.unwrap_or(name).parse::<InterfaceName>().ok();
         let (Some(interface), ComponentItem::ComponentInstance(instance)) = (interface, &item.ty)
         else {
-            return Err(ImportError::NotAnInterface { name: name.to_owned(), what: kind(&item.ty) });
+            return Err(ImportError::NotAnInterface {
+                name: name.to_owned(),
+                what: kind(&item.ty),
+            });
         };
         let mut import = Import {
             name: name.to_owned(),
@@ -109,12 +116,11 @@ pub fn imports(
         };
         for (function, item) in instance.exports(engine) {
             let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
-            let ty = FunctionType::from_runtime(&ty, &resource).and_then(|ty| {
-                match ty.unsupported() {
+            let ty =
+                FunctionType::from_runtime(&ty, &resource).and_then(|ty| match ty.unsupported() {
                     Some(unsupported) => Err(unsupported),
                     None => Ok(ty),
-                }
-            });
+                });
             match ty {
                 Ok(ty) => import.functions.push((function.to_owned(), ty)),
                 Err(unsupported) => {

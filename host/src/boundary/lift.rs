@@ -9,13 +9,11 @@ use smallvec::SmallVec;
 use wasmtime::{
     Result, ValRaw, bail,
     component::{
-        ComponentNamedList, ComponentType, Lift, ResourceType,
         __internal::{
             CanonicalAbiInfo, ComponentTypes, InstanceType, InterfaceType, LiftContext,
-            wasmtime_environ::component::{
-                StringEncoding, TypeResourceTableIndex, VariantInfo,
-            },
+            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex, VariantInfo},
         },
+        ComponentNamedList, ComponentType, Lift, ResourceType,
     },
 };
 

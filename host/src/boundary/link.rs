@@ -78,9 +78,8 @@ pub fn define<T: StoreData>(linker: &mut Linker<T>, import: &LinkedImport<'_>) -
         .iter()
         .map(|r| ResourceEntry { ty: r.identity.runtime_type(), number: r.number })
         .collect();
-    let number = |name: &ResourceName| {
-        import.resources.iter().find(|r| r.name == *name).map(|r| r.number)
-    };
+    let number =
+        |name: &ResourceName| import.resources.iter().find(|r| r.name == *name).map(|r| r.number);
     let mut instance = linker.instance(import.name)?;
     for defined in import.defines {
         let ty = defined.identity.runtime_type();
@@ -155,9 +154,7 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
                     let function = Arc::clone(&function);
                     return Box::new(async move {
                         match answer.await {
-                            Ok(message) => {
-                                function.results(store.data_mut().boundary(), message)
-                            }
+                            Ok(message) => function.results(store.data_mut().boundary(), message),
                             Err(failure) => function.failed(failure),
                         }
                     });

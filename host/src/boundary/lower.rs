@@ -2,10 +2,7 @@
 //!
 //! See the safety argument in the parent module.
 
-use std::{
-    mem::MaybeUninit,
-    slice,
-};
+use std::{mem::MaybeUninit, slice};
 
 use backplane_abi::Buffer;
 use backplane_wire::{Form, Reader};
@@ -13,13 +10,11 @@ use smallvec::SmallVec;
 use wasmtime::{
     Result, ValRaw, bail,
     component::{
-        ComponentNamedList, ComponentType, Lower,
         __internal::{
             CanonicalAbiInfo, ComponentTypes, InstanceType, InterfaceType, LowerContext,
-            wasmtime_environ::component::{
-                TypeResourceTableIndex, VariantInfo,
-            },
+            wasmtime_environ::component::{TypeResourceTableIndex, VariantInfo},
         },
+        ComponentNamedList, ComponentType, Lower,
     },
 };
 

@@ -126,8 +126,7 @@ impl FunctionType {
             }
         }
         if used.result != offered.result {
-            let print =
-                |ty: &Option<Type>| ty.as_ref().map_or("no result".into(), Type::to_string);
+            let print = |ty: &Option<Type>| ty.as_ref().map_or("no result".into(), Type::to_string);
             return differ("the result", print(&used.result), print(&offered.result));
         }
         None
@@ -222,14 +221,12 @@ impl Type {
                     .map(|case| Ok((case.name.to_owned(), case.ty.as_ref().map(one).transpose()?)))
                     .collect::<Result<_, Unsupported>>()?,
             ),
-            runtime::Type::Enum(names) => {
-                Self::Enum(names.names().map(str::to_owned).collect())
-            }
+            runtime::Type::Enum(names) => Self::Enum(names.names().map(str::to_owned).collect()),
             runtime::Type::Option(option) => Self::Option(boxed(&option.ty())?),
-            runtime::Type::Result(result) => Self::Result(maybe(result.ok())?, maybe(result.err())?),
-            runtime::Type::Flags(flags) => {
-                Self::Flags(flags.names().map(str::to_owned).collect())
+            runtime::Type::Result(result) => {
+                Self::Result(maybe(result.ok())?, maybe(result.err())?)
             }
+            runtime::Type::Flags(flags) => Self::Flags(flags.names().map(str::to_owned).collect()),
             runtime::Type::Own(ty) => Self::Own(resource(ty)),
             runtime::Type::Borrow(ty) => Self::Borrow(resource(ty)),
             runtime::Type::Future(future) => Self::Future(maybe(future.ty())?),
@@ -276,10 +273,11 @@ impl Type {
 
     fn unsupported(&self) -> Option<Unsupported> {
         match self {
-            Self::Future(_) | Self::Stream(_) | Self::ErrorContext | Self::Map(..)
-            | Self::FixedLengthList(..) => {
-                Some(Unsupported(format!("values of type `{self}`")))
-            }
+            Self::Future(_)
+            | Self::Stream(_)
+            | Self::ErrorContext
+            | Self::Map(..)
+            | Self::FixedLengthList(..) => Some(Unsupported(format!("values of type `{self}`"))),
             other => other.parts().into_iter().find_map(Self::unsupported),
         }
     }

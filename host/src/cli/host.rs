@@ -8,11 +8,7 @@ use super::{
     flags::{Global, Hosting},
     runtime, start,
 };
-use crate::{
-    config::Config,
-    observe,
-    report::Report,
-};
+use crate::{config::Config, observe, report::Report};
 
 #[derive(Debug, Args)]
 pub(super) struct Host {

@@ -172,13 +172,15 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         let import = own.iter().find(|import| import.name == name);
         let (served, remedy) = match import {
             None => (Served::Core, None),
-            Some(import) => match resolve(vec![import.clone()], host.providers(), &links, host.links()) {
-                Ok(plan) => {
-                    let provider = plan.joints().map(|(_, name)| name.to_string()).collect();
-                    (Served::Provider { provider }, None)
+            Some(import) => {
+                match resolve(vec![import.clone()], host.providers(), &links, host.links()) {
+                    Ok(plan) => {
+                        let provider = plan.joints().map(|(_, name)| name.to_string()).collect();
+                        (Served::Provider { provider }, None)
+                    }
+                    Err(errors) => unserved(errors),
                 }
-                Err(errors) => unserved(errors),
-            },
+            }
         };
         imports.push(ImportRow { import: name, served, remedy });
     }
@@ -196,9 +198,9 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
 fn unserved(errors: Vec<LinkError>) -> (Served, Option<String>) {
     let remedy = errors.first().map(LinkError::to_string);
     let served = match errors.into_iter().next() {
-        Some(LinkError::Ambiguous { candidates, .. }) => Served::Ambiguous {
-            candidates: candidates.iter().map(ToString::to_string).collect(),
-        },
+        Some(LinkError::Ambiguous { candidates, .. }) => {
+            Served::Ambiguous { candidates: candidates.iter().map(ToString::to_string).collect() }
+        }
         Some(error @ (LinkError::Mismatch { .. } | LinkError::NoFunction { .. })) => {
             Served::Nobody { candidates: Vec::new(), mismatch: Some(error.to_string()) }
         }

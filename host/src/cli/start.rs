@@ -39,8 +39,9 @@ pub(super) async fn serve(
     workloads: Vec<Arc<Workload>>,
 ) -> Result<(), Report> {
     let routed = workloads.iter().filter(|workload| workload.spec().http.is_some()).cloned();
-    let router = Router::new(routed)
-        .map_err(|error| Report::bad_input("two workloads answer the same requests").caused_by(error))?;
+    let router = Router::new(routed).map_err(|error| {
+        Report::bad_input("two workloads answer the same requests").caused_by(error)
+    })?;
     let routes = crate::http::Routes::new(router);
     let mut servers = Vec::new();
     for address in &config.http.listen {

@@ -131,8 +131,9 @@ impl Host {
     pub async fn plan(&self, spec: Spec) -> Result<(Loaded, Plan), ControlError> {
         let loaded = Loaded::load(&self.engines, spec).await?;
         let imports = self.imports(&loaded)?;
-        let plan = resolve(imports, &self.providers, &loaded.spec().links, &self.links)
-            .map_err(|errors| ControlError::Link { workload: loaded.spec().name.clone(), errors })?;
+        let plan = resolve(imports, &self.providers, &loaded.spec().links, &self.links).map_err(
+            |errors| ControlError::Link { workload: loaded.spec().name.clone(), errors },
+        )?;
         Ok((loaded, plan))
     }
 
@@ -151,9 +152,8 @@ impl Host {
     ///
     /// [`ControlError::Import`] when one could not be linked whatever provides it.
     pub fn imports(&self, loaded: &Loaded) -> Result<Vec<Import>, ControlError> {
-        imports(self.engines.get(loaded.kind()), loaded.component(), core::is_core).map_err(
-            |source| ControlError::Import { workload: loaded.spec().name.clone(), source },
-        )
+        imports(self.engines.get(loaded.kind()), loaded.component(), core::is_core)
+            .map_err(|source| ControlError::Import { workload: loaded.spec().name.clone(), source })
     }
 
     /// The links that hold for workloads without their own.
@@ -170,8 +170,7 @@ impl Host {
     pub async fn prepare(&self, spec: Spec) -> Result<Arc<Workload>, ControlError> {
         let (loaded, plan) = self.plan(spec).await?;
         let name = loaded.spec().name.clone();
-        let link_error =
-            |error| ControlError::Link { workload: name.clone(), errors: vec![error] };
+        let link_error = |error| ControlError::Link { workload: name.clone(), errors: vec![error] };
         let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let identity = WorkloadIdentity { id, name: name.clone() };
         let links = plan.bind(&identity).await.map_err(link_error)?;

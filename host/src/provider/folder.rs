@@ -24,7 +24,9 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Everybody may put code into the host.
-    #[error("every user of this machine can write to the plugins folder {folder}, and so put code into the host; run `chmod o-w {folder}`")]
+    #[error(
+        "every user of this machine can write to the plugins folder {folder}, and so put code into the host; run `chmod o-w {folder}`"
+    )]
     WorldWritable {
         /// The folder.
         folder: PathBuf,

@@ -89,9 +89,8 @@ unsafe extern "C" fn invoke(
     _: Buffer,
     _: &CallContext,
 ) -> FfiFuture<Finished> {
-    let message = format!(
-        "this host does not call a workload's exports yet: `{interface}#{function}`"
-    );
+    let message =
+        format!("this host does not call a workload's exports yet: `{interface}#{function}`");
     let failed = Failed { code: FailureCode::UNIMPLEMENTED, message: message.into() };
     std::future::ready(RResult::RErr(failed)).into_ffi()
 }

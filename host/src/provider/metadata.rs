@@ -7,8 +7,8 @@ use object::{Object, ObjectSection, read::elf::ElfFile64};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::world::{self, WorldError};
 use super::Offer;
+use super::world::{self, WorldError};
 
 /// What a file says of itself.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -56,13 +56,17 @@ pub enum Refusal {
         wanted: &'static str,
     },
     /// It has no metadata section.
-    #[error("it is a shared library but not a Backplane extension (no `{METADATA_SECTION}` section); export one with `backplane_sdk::export!`, or move the file out of the plugins folder")]
+    #[error(
+        "it is a shared library but not a Backplane extension (no `{METADATA_SECTION}` section); export one with `backplane_sdk::export!`, or move the file out of the plugins folder"
+    )]
     NotAnExtension,
     /// Its metadata cannot be read.
     #[error("its metadata is malformed: {0}; build it again with a current backplane-sdk")]
     BadMetadata(String),
     /// It has another ABI.
-    #[error("it was built for ABI {found}, this host has ABI {ABI_VERSION}; build it with a backplane-sdk of ABI {wanted}.x")]
+    #[error(
+        "it was built for ABI {found}, this host has ABI {ABI_VERSION}; build it with a backplane-sdk of ABI {wanted}.x"
+    )]
     WrongAbi {
         /// The file's.
         found: String,
@@ -70,10 +74,14 @@ pub enum Refusal {
         wanted: u64,
     },
     /// It aborts on a panic.
-    #[error("it was built with `panic = \"{0}\"`, so a fault in it would end the host; build it with `panic = \"unwind\"`")]
+    #[error(
+        "it was built with `panic = \"{0}\"`, so a fault in it would end the host; build it with `panic = \"unwind\"`"
+    )]
     Aborts(String),
     /// It needs a newer C library.
-    #[error("it needs glibc {needed}, this machine has {have}; build it on an older system, or update this one")]
+    #[error(
+        "it needs glibc {needed}, this machine has {have}; build it on an older system, or update this one"
+    )]
     NewerGlibc {
         /// The file's.
         needed: String,
@@ -84,7 +92,9 @@ pub enum Refusal {
     #[error("its WIT world is malformed: {0}; build it again with a current backplane-sdk")]
     BadWorld(#[source] WorldError),
     /// Its digest is not the pinned one.
-    #[error("its digest is {found}, the config pins {pinned}; if the change is wanted, set `digest = \"{found}\"`")]
+    #[error(
+        "its digest is {found}, the config pins {pinned}; if the change is wanted, set `digest = \"{found}\"`"
+    )]
     Changed {
         /// The file's.
         found: crate::name::Digest,

@@ -4,8 +4,8 @@
 //! workload that links to it. Nothing here knows what any interface is for.
 
 pub mod folder;
-pub mod metadata;
 mod host_api;
+pub mod metadata;
 mod native;
 pub mod resolve;
 pub mod set;
@@ -18,11 +18,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::{
-    boundary::{
-        call::Callee,
-        link::ResourceIdentity,
-        types::FunctionType,
-    },
+    boundary::{call::Callee, link::ResourceIdentity, types::FunctionType},
     name::{InterfaceName, ProviderName, WorkloadName},
 };
 

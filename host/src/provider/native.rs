@@ -37,8 +37,7 @@ use futures::future::BoxFuture;
 use libloading::os::unix::{Library as Dl, RTLD_LOCAL, RTLD_NOW};
 
 use super::{
-    BindError, Bound, Offer, Provider, WorkloadIdentity,
-    host_api,
+    BindError, Bound, Offer, Provider, WorkloadIdentity, host_api,
     metadata::{Library, Refusal},
 };
 use crate::{
@@ -76,7 +75,11 @@ impl Native {
     /// # Errors
     ///
     /// [`Refusal`], with what to do about it.
-    pub(crate) fn load(config: &NativeConfig, private: &Path, data: &Path) -> Result<Self, Refusal> {
+    pub(crate) fn load(
+        config: &NativeConfig,
+        private: &Path,
+        data: &Path,
+    ) -> Result<Self, Refusal> {
         let bytes = fs::read(&config.file).map_err(Refusal::Unreadable)?;
         let found = Digest::of(&bytes);
         if let Some(pinned) = config.pin
@@ -118,7 +121,8 @@ fn open(path: &Path) -> Result<ExtensionModuleRef, Refusal> {
     let library = unsafe { Dl::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(unloadable)?;
     // SAFETY: `abi_stable` exports under this name a header of this type; `upgrade` checks its magic
     // string and version before anything else of it is read.
-    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) };
+    let header =
+        unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) };
     let header = *header.map_err(unloadable)?;
     // Never unloaded: the header and all that comes from it are `'static`.
     std::mem::forget(library);
@@ -162,16 +166,14 @@ fn number(
                 .functions
                 .iter()
                 .position(|entry| entry.interface == interface && entry.name == function.name);
-            function.number =
-                place(found).ok_or_else(|| missing(&interface, &function.name))?;
+            function.number = place(found).ok_or_else(|| missing(&interface, &function.name))?;
         }
         for resource in &mut offer.resources {
             let found = description
                 .resources
                 .iter()
                 .position(|entry| entry.interface == interface && entry.name == resource.name);
-            resource.number =
-                place(found).ok_or_else(|| missing(&interface, &resource.name))?;
+            resource.number = place(found).ok_or_else(|| missing(&interface, &resource.name))?;
         }
     }
     Ok(offers)
@@ -192,7 +194,10 @@ fn with_data_folder(
         .is_ok_and(|schema| schema.pointer("/properties/data").is_some());
     if takes_one && !settings.contains_key("data") {
         fs::create_dir_all(data).map_err(|error| {
-            Refusal::BadConfig(format!("the data folder {} cannot be made: {error}", data.display()))
+            Refusal::BadConfig(format!(
+                "the data folder {} cannot be made: {error}",
+                data.display()
+            ))
         })?;
         settings.insert("data".to_owned(), data.display().to_string().into());
     }
@@ -212,7 +217,8 @@ impl Provider for Native {
         let instance = Arc::clone(&self.instance);
         let (name, workload, config) = (self.name.clone(), workload.clone(), config.clone());
         Box::pin(async move {
-            let bound = tokio::task::spawn_blocking(move || instance.bind(name, &workload, &config));
+            let bound =
+                tokio::task::spawn_blocking(move || instance.bind(name, &workload, &config));
             match bound.await {
                 Ok(bound) => bound.map(|binding| Arc::new(binding) as Arc<dyn Callee>),
                 Err(error) => Err(BindError(format!("binding did not end: {error}"))),
@@ -245,7 +251,8 @@ impl Instance {
         let host = host_api::context(name);
         let config = config.to_string();
         // SAFETY: the context is leaked and made for this instance; the API is static.
-        let created = unsafe { (module.create())(host, host_api::API, RStr::from(config.as_str())) };
+        let created =
+            unsafe { (module.create())(host, host_api::API, RStr::from(config.as_str())) };
         match created {
             RResult::ROk(pointer) => Ok(Self { module, pointer: Mutex::new(Some(pointer)) }),
             RResult::RErr(failed) => Err(Refusal::BadConfig(failed.message.into_string())),
@@ -376,8 +383,5 @@ impl Future for PendingCall {
 }
 
 fn failure(failed: Failed) -> Failure {
-    Failure {
-        kind: FailureKind::from_code(failed.code),
-        message: failed.message.into_string(),
-    }
+    Failure { kind: FailureKind::from_code(failed.code), message: failed.message.into_string() }
 }

@@ -30,7 +30,10 @@ pub enum LinkError {
         enable: Option<String>,
     },
     /// Several provide it, and config does not say which is meant.
-    #[error("{} all provide `{import}`; say which one is meant: add `[[links]]` with `target = \"{import}\"` and `provider = \"{first}\"`", list(candidates))]
+    #[error(
+        "{} all provide `{import}`; say which one is meant: add `[[links]]` with `target = \"{import}\"` and `provider = \"{first}\"`",
+        list(candidates)
+    )]
     Ambiguous {
         /// The interface.
         import: InterfaceName,
@@ -40,7 +43,10 @@ pub enum LinkError {
         first: ProviderName,
     },
     /// A link names a provider that the host does not have.
-    #[error("a link gives `{import}` to the provider `{provider}`, which this host does not have; it has {}. Enable it with `enable = [\"{provider}\"]`", list(known))]
+    #[error(
+        "a link gives `{import}` to the provider `{provider}`, which this host does not have; it has {}. Enable it with `enable = [\"{provider}\"]`",
+        list(known)
+    )]
     UnknownProvider {
         /// The interface.
         import: InterfaceName,
@@ -50,7 +56,10 @@ pub enum LinkError {
         known: Vec<ProviderName>,
     },
     /// A link names a provider that does not have the interface.
-    #[error("a link gives `{import}` to the provider `{provider}`, which provides {}; link it to another provider", list(offers))]
+    #[error(
+        "a link gives `{import}` to the provider `{provider}`, which provides {}; link it to another provider",
+        list(offers)
+    )]
     NotOffered {
         /// The interface.
         import: InterfaceName,
@@ -60,7 +69,9 @@ pub enum LinkError {
         offers: Vec<InterfaceName>,
     },
     /// The provider has the interface without a function that the component uses.
-    #[error("`{import}#{function}` is used by the component, but provider `{provider}` has no such function; use a version of the provider that has it")]
+    #[error(
+        "`{import}#{function}` is used by the component, but provider `{provider}` has no such function; use a version of the provider that has it"
+    )]
     NoFunction {
         /// The interface.
         import: InterfaceName,
@@ -70,7 +81,9 @@ pub enum LinkError {
         provider: ProviderName,
     },
     /// The provider has the interface without a resource type that the component uses.
-    #[error("the resource `{resource}` of `{import}` is used by the component, but provider `{provider}` does not make it; use a version of the provider that does")]
+    #[error(
+        "the resource `{resource}` of `{import}` is used by the component, but provider `{provider}` does not make it; use a version of the provider that does"
+    )]
     NoResource {
         /// The interface.
         import: InterfaceName,
@@ -92,7 +105,9 @@ pub enum LinkError {
         mismatch: Box<Mismatch>,
     },
     /// Interfaces that share a resource type are linked to different providers.
-    #[error("`{import}` uses the resource `{resource}` of `{owner}`, but the one is linked to {here} and the other to {there}; a resource cannot pass between them. Link both to the same provider with the same config")]
+    #[error(
+        "`{import}` uses the resource `{resource}` of `{owner}`, but the one is linked to {here} and the other to {there}; a resource cannot pass between them. Link both to the same provider with the same config"
+    )]
     SplitGroup {
         /// The interface that uses the resource.
         import: InterfaceName,
@@ -211,7 +226,12 @@ fn best_link<'a>(import: &Import, links: &'a [Link]) -> Option<&'a Link> {
         LinkTarget::Named(_) | LinkTarget::Interface(_) | LinkTarget::Package(_) => None,
     };
     // The first of equals: `max_by_key` would take the last.
-    links.iter().rev().filter_map(|link| rank(link).map(|rank| (rank, link))).max_by_key(|(rank, _)| *rank).map(|(_, link)| link)
+    links
+        .iter()
+        .rev()
+        .filter_map(|link| rank(link).map(|rank| (rank, link)))
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, link)| link)
 }
 
 fn linked(
@@ -226,10 +246,7 @@ fn linked(
     })
 }
 
-fn only_provider(
-    import: &Import,
-    providers: &ProviderSet,
-) -> Result<Arc<dyn Provider>, LinkError> {
+fn only_provider(import: &Import, providers: &ProviderSet) -> Result<Arc<dyn Provider>, LinkError> {
     let serving: Vec<_> = providers
         .iter()
         .filter(|provider| provider.offers().iter().any(|o| o.interface.serves(&import.interface)))

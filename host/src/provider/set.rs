@@ -41,7 +41,9 @@ pub enum StartError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// An enabled extension is not there.
-    #[error("the extension `{name}` is enabled, but no library of that name lies in {folder}{near}; put `{name}.so` there (`cargo xtask build-extension {name}`), or set `file` in `[extensions.{name}]`")]
+    #[error(
+        "the extension `{name}` is enabled, but no library of that name lies in {folder}{near}; put `{name}.so` there (`cargo xtask build-extension {name}`), or set `file` in `[extensions.{name}]`"
+    )]
     Missing {
         /// The extension.
         name: ProviderName,
@@ -130,11 +132,7 @@ impl ProviderSet {
     }
 }
 
-fn locate(
-    enabled: &Enabled,
-    found: &[Found],
-    settings: &Settings,
-) -> Result<PathBuf, StartError> {
+fn locate(enabled: &Enabled, found: &[Found], settings: &Settings) -> Result<PathBuf, StartError> {
     if let Some(file) = &enabled.file {
         // A folder that every user can write is refused whichever way it is named.
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {

@@ -2,7 +2,8 @@
 
 use wit_parser::{
     Function, Handle, InterfaceId, Resolve, Type as WitType, TypeDefKind, TypeId, TypeOwner,
-    WorldItem, decoding::{DecodedWasm, decode},
+    WorldItem,
+    decoding::{DecodedWasm, decode},
 };
 
 use super::{Offer, OfferedFunction, OfferedResource};

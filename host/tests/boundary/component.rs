@@ -72,7 +72,12 @@ fn module(signature: &Signature, lowering: Lowering) -> String {
         // Only for `u32`s: an async-lowered call of 5 to 16 flat values takes them in memory.
         body.push_str("(local.set $args (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 256)))");
         for i in 0..flat.len() {
-            write!(body, "(i32.store (i32.add (local.get $args) (i32.const {})) (local.get {i}))", i * 4).unwrap();
+            write!(
+                body,
+                "(i32.store (i32.add (local.get $args) (i32.const {})) (local.get {i}))",
+                i * 4
+            )
+            .unwrap();
         }
     }
     if in_memory {
@@ -212,7 +217,11 @@ impl Types {
         let definition = define(self);
         let n = self.next();
         if self.inside {
-            writeln!(self.text, "(type $d{n} {definition}) (export \"t{n}\" (type $t{n} (eq $d{n})))").unwrap();
+            writeln!(
+                self.text,
+                "(type $d{n} {definition}) (export \"t{n}\" (type $t{n} (eq $d{n})))"
+            )
+            .unwrap();
         } else {
             writeln!(self.text, "(alias export $api \"t{n}\" (type $t{n}))").unwrap();
         }

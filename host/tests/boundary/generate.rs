@@ -128,7 +128,9 @@ impl Ty {
                 let latin = rng.below(2) == 0;
                 Val::String(
                     (0..count)
-                        .map(|_| if latin { (b'!' + rng.below(90) as u8) as char } else { char_of(rng) })
+                        .map(|_| {
+                            if latin { (b'!' + rng.below(90) as u8) as char } else { char_of(rng) }
+                        })
                         .collect(),
                 )
             }
@@ -146,14 +148,16 @@ impl Ty {
                 Val::Variant(format!("c{case}"), payload)
             }
             Self::Enum(count) => Val::Enum(format!("c{}", rng.below(*count))),
-            Self::Option(ty) => {
-                Val::Option((rng.below(3) > 0).then(|| Box::new(ty.value(rng))))
-            }
+            Self::Option(ty) => Val::Option((rng.below(3) > 0).then(|| Box::new(ty.value(rng)))),
             Self::Result(ok, err) => {
                 let value = |ty: &Option<Box<Self>>, rng: &mut Rng| {
                     ty.as_ref().map(|ty| Box::new(ty.value(rng)))
                 };
-                Val::Result(if rng.below(2) == 0 { Ok(value(ok, rng)) } else { Err(value(err, rng)) })
+                Val::Result(if rng.below(2) == 0 {
+                    Ok(value(ok, rng))
+                } else {
+                    Err(value(err, rng))
+                })
             }
             Self::Flags(count) => Val::Flags(
                 (0..*count).filter(|_| rng.below(2) == 0).map(|i| format!("b{i}")).collect(),
@@ -163,7 +167,20 @@ impl Ty {
 }
 
 fn char_of(rng: &mut Rng) -> char {
-    let edges = ['a', '\0', '\u{7f}', '\u{80}', '\u{ff}', '\u{100}', '\u{7ff}', '\u{d7ff}', '\u{e000}', '\u{ffff}', '\u{10000}', '\u{10ffff}'];
+    let edges = [
+        'a',
+        '\0',
+        '\u{7f}',
+        '\u{80}',
+        '\u{ff}',
+        '\u{100}',
+        '\u{7ff}',
+        '\u{d7ff}',
+        '\u{e000}',
+        '\u{ffff}',
+        '\u{10000}',
+        '\u{10ffff}',
+    ];
     match rng.below(3) {
         0 => edges[rng.below(edges.len())],
         _ => char::from_u32(rng.next() as u32 % 0x11_0000).unwrap_or('z'),
@@ -220,7 +237,9 @@ pub fn flatten(ty: &Ty) -> Vec<&'static str> {
         joined
     };
     match ty {
-        Ty::Bool | Ty::S8 | Ty::U8 | Ty::S16 | Ty::U16 | Ty::S32 | Ty::U32 | Ty::Char => vec!["i32"],
+        Ty::Bool | Ty::S8 | Ty::U8 | Ty::S16 | Ty::U16 | Ty::S32 | Ty::U32 | Ty::Char => {
+            vec!["i32"]
+        }
         Ty::S64 | Ty::U64 => vec!["i64"],
         Ty::F32 => vec!["f32"],
         Ty::F64 => vec!["f64"],

@@ -76,8 +76,9 @@ impl Callee for Shared {
 }
 
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    static RUNTIME: LazyLock<tokio::runtime::Runtime> =
-        LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    });
     RUNTIME.block_on(future)
 }
 
@@ -92,8 +93,8 @@ pub fn compare(
     let text = forwarding(signature, encoding, lowering);
     let engine = engine(concurrent);
     let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let component = Component::new(&engine, bytes)
-        .unwrap_or_else(|error| panic!("{error:#}\n{text}"));
+    let component =
+        Component::new(&engine, bytes).unwrap_or_else(|error| panic!("{error:#}\n{text}"));
     let recorder = Arc::new(Recorder::default());
     let binding = Binding::new(Arc::new(Shared(Arc::clone(&recorder))));
     let found = imports(&engine, &component, |_| false).unwrap();
@@ -126,9 +127,9 @@ pub fn compare(
         block_on(async {
             let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
             let run = instance.get_func(&mut store, "run").unwrap();
-            run.call_async(&mut store, &params, &mut returned).await.unwrap_or_else(|error| {
-                panic!("{error:#?}\n{signature:#?}\n{params:?}")
-            });
+            run.call_async(&mut store, &params, &mut returned)
+                .await
+                .unwrap_or_else(|error| panic!("{error:#?}\n{signature:#?}\n{params:?}"));
         });
         assert_eq!(
             *recorder.arguments.lock().unwrap(),

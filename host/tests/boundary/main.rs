@@ -24,7 +24,8 @@ fn cases() -> u64 {
 
 fn seed() -> u64 {
     std::env::var("BOUNDARY_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+            as u64
     })
 }
 
