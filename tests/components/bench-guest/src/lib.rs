@@ -83,14 +83,20 @@ fn set(bytes: u32, iterations: u32) -> Option<u64> {
 }
 
 fn list_u32(elements: u32, iterations: u32) -> u64 {
-    let list: Vec<u32> = (0..elements).collect();
+    let list: Vec<u32> = (0..elements).map(|at| spread(at) as u32).collect();
     repeat(iterations, |_| calls::list_u32(black_box(&list)).len() as u64)
 }
 
 fn list_pairs(elements: u32, iterations: u32) -> u64 {
     let list: Vec<(String, u64)> =
-        (0..elements).map(|at| (format!("key-{at:04}"), at.into())).collect();
+        (0..elements).map(|at| (format!("key-{at:04}"), spread(at))).collect();
     repeat(iterations, |_| calls::list_pairs(black_box(&list)).len() as u64)
+}
+
+/// Numbers spread over the full range of their type, as hashes are: a multiplication by an odd number
+/// leaves none out.
+fn spread(at: u32) -> u64 {
+    u64::from(at).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
 fn record(iterations: u32) -> u64 {
