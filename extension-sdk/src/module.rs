@@ -254,7 +254,7 @@ where
     // SAFETY: the host calls with a binding that `bind` returned, before its `unbind`; a future that
     // outlives the call keeps the binding.
     let bound = unsafe { BoundRef::new(binding) };
-    W::call(bound, function, arguments, *context)
+    W::call(bound, function, arguments, context)
 }
 
 unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: u32, handle: u64) {
