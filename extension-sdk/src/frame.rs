@@ -17,8 +17,9 @@ use async_ffi::FfiFuture;
 use backplane_abi::{CallContext, Finished, Outcome};
 
 use crate::{
-    Failure,
+    Failure, Host,
     failure::to_failed,
+    log,
     module::{Bound, BoundRef},
     panics::catch,
     runtime,
@@ -41,14 +42,15 @@ where
 {
     let mut frame = Frame::new(|| make(bound.context(*call)));
     let polled = catch(|| {
-        let _entered = runtime::enter();
+        let _entered = (runtime::enter(), log::inside(bound.host()));
         frame.poll(&mut Context::from_waker(Waker::noop()))
     });
     match polled {
         Ok(Poll::Ready(Ok(bytes))) => Outcome::Ready(bytes.into()),
         Ok(Poll::Ready(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
         Ok(Poll::Pending) => {
-            Outcome::Pending(FfiFuture::new(Pending { frame, bound: Some(bound.keep()) }))
+            let (host, bound) = (*bound.host(), Some(bound.keep()));
+            Outcome::Pending(FfiFuture::new(Pending { frame, host, bound }))
         }
     }
 }
@@ -56,6 +58,7 @@ where
 /// A call whose answer is not at hand. Dropped before it is finished, it is cancelled.
 struct Pending<B, F: Future<Output = Answer>> {
     frame: Frame<F>,
+    host: Host,
     /// The future refers to the binding, so it goes first.
     bound: Option<Arc<Bound<B>>>,
 }
@@ -65,7 +68,7 @@ impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
         let polled = catch(|| {
-            let _entered = runtime::enter();
+            let _entered = (runtime::enter(), log::inside(&self.host));
             self.frame.poll(context)
         });
         match polled {
@@ -82,7 +85,7 @@ impl<B, F: Future<Output = Answer>> Unpin for Pending<B, F> {}
 impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
     fn drop(&mut self) {
         let dropped = catch(|| {
-            let _entered = runtime::enter();
+            let _entered = (runtime::enter(), log::inside(&self.host));
             self.frame.end();
         });
         let unbound = catch(|| self.bound = None);
