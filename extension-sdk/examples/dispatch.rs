@@ -1,6 +1,6 @@
 //! What a call costs inside an extension: the ABI, decoding, dispatch and encoding, without a host.
 //!
-//! `cargo run --release -p backplane-sdk --example dispatch -- target/release/libprobe.so`
+//! `cargo run --release -p backplane-sdk --example dispatch -- target/release/libprobe.so [CASE]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -16,6 +16,9 @@ use backplane_sdk::{
 use support::{Bound, Handle, Loaded};
 
 fn measure(what: &str, mut call: impl FnMut()) {
+    if std::env::args().nth(2).is_some_and(|wanted| !what.contains(&wanted)) {
+        return;
+    }
     let mut best = f64::INFINITY;
     for _ in 0..20 {
         let start = Instant::now();

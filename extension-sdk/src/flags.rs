@@ -113,26 +113,3 @@ macro_rules! __flags {
         }
     };
 }
-
-#[cfg(test)]
-mod tests {
-    use backplane_wire::{Form, from_slice, to_vec};
-
-    crate::__flags! {
-        pub struct Seventy: 70 flags in 9 bytes {
-            FIRST = 0;
-            EIGHTH = 8;
-            LAST = 69;
-        }
-    }
-
-    #[test]
-    fn flags_wider_than_a_word_are_read_as_they_were_written() {
-        let flags = Seventy::FIRST | Seventy::LAST;
-        let bytes = to_vec(&flags, Form::Local);
-        assert_eq!(bytes, [1, 0, 0, 0, 0, 0, 0, 0, 0b10_0000]);
-        assert_eq!(from_slice(&bytes, Form::Local), Ok(flags));
-        assert!(flags.contains(Seventy::LAST) && !flags.contains(Seventy::EIGHTH));
-        assert!(from_slice::<Seventy>(&[0, 0, 0, 0, 0, 0, 0, 0, 0b100_0000], Form::Local).is_err());
-    }
-}

@@ -14,11 +14,12 @@ use std::{
 
 use abi_stable::std_types::{RErr, ROk};
 use async_ffi::FfiFuture;
-use backplane_abi::{Finished, Outcome};
+use backplane_abi::{CallContext, Finished, Outcome};
 
 use crate::{
-    Failure,
+    Failure, Host,
     failure::to_failed,
+    log,
     module::{Bound, BoundRef},
     panics::catch,
     runtime,
@@ -27,33 +28,37 @@ use crate::{
 type Answer = Result<Vec<u8>, Failure>;
 
 /// Runs a handler's future as far as it goes. An answer at hand costs no allocation besides its own.
+///
+/// The future is made by `make`, in the place where it stays: it is never copied.
 #[inline]
-pub fn answer<B, F>(bound: BoundRef<B>, future: F) -> Outcome
+pub fn answer<B, F>(
+    bound: BoundRef<B>,
+    call: &CallContext,
+    make: impl FnOnce(crate::Context) -> F,
+) -> Outcome
 where
     B: Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let first = catch(|| {
-        let _entered = runtime::enter();
-        let mut frame = Frame::new(future);
-        match frame.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => Ok(answer),
-            Poll::Pending => Err(frame),
-        }
+    let mut frame = Frame::new(|| make(bound.context(*call)));
+    let polled = catch(|| {
+        let _entered = (runtime::enter(), log::inside(bound.host()));
+        frame.poll(&mut Context::from_waker(Waker::noop()))
     });
-    match first {
-        Ok(Ok(Ok(bytes))) => Outcome::Ready(bytes.into()),
-        Ok(Ok(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
-        Ok(Err(frame)) => Outcome::Pending(FfiFuture::new(Pending {
-            frame: Some(frame),
-            bound: Some(bound.keep()),
-        })),
+    match polled {
+        Ok(Poll::Ready(Ok(bytes))) => Outcome::Ready(bytes.into()),
+        Ok(Poll::Ready(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
+        Ok(Poll::Pending) => {
+            let (host, bound) = (*bound.host(), Some(bound.keep()));
+            Outcome::Pending(FfiFuture::new(Pending { frame, host, bound }))
+        }
     }
 }
 
 /// A call whose answer is not at hand. Dropped before it is finished, it is cancelled.
 struct Pending<B, F: Future<Output = Answer>> {
-    frame: Option<Frame<F>>,
+    frame: Frame<F>,
+    host: Host,
     /// The future refers to the binding, so it goes first.
     bound: Option<Arc<Bound<B>>>,
 }
@@ -62,17 +67,9 @@ impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
     type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
-        let this = &mut *self;
         let polled = catch(|| {
-            let _entered = runtime::enter();
-            let polled = match &mut this.frame {
-                Some(frame) => frame.poll(context),
-                None => Poll::Ready(Err(Failure::new("a call was polled after it had ended"))),
-            };
-            if polled.is_ready() {
-                this.frame = None;
-            }
-            polled
+            let _entered = (runtime::enter(), log::inside(&self.host));
+            self.frame.poll(context)
         });
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
@@ -82,55 +79,81 @@ impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
     }
 }
 
-// The frame's memory does not move with it, and the binding is behind a pointer.
+// The future in the frame does not move with it, and the binding is behind a pointer.
 impl<B, F: Future<Output = Answer>> Unpin for Pending<B, F> {}
 
 impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
     fn drop(&mut self) {
         let dropped = catch(|| {
-            let _entered = runtime::enter();
-            self.frame = None;
-            self.bound = None;
+            let _entered = (runtime::enter(), log::inside(&self.host));
+            self.frame.end();
         });
-        if let Err(failure) = dropped {
+        let unbound = catch(|| self.bound = None);
+        if let Err(failure) = dropped.and(unbound) {
             tracing::error!("a cancelled call {failure}");
         }
     }
 }
 
 /// A pinned future in memory of its own, like `Pin<Box<F>>` with recycled memory.
+///
+/// It holds its future until the future has answered or panicked, or `end` is called.
 struct Frame<F> {
     memory: Memory,
+    /// Whether an `F` stands in the memory.
+    holds: bool,
     future: PhantomData<F>,
 }
 
 // SAFETY: the frame owns its future and its memory alone.
 unsafe impl<F: Send> Send for Frame<F> {}
 
-impl<F: Future> Frame<F> {
+impl<F: Future<Output = Answer>> Frame<F> {
     #[inline]
-    fn new(future: F) -> Self {
+    fn new(make: impl FnOnce() -> F) -> Self {
         let memory = Memory::new(Layout::new::<F>());
         // SAFETY: the memory is the frame's alone, and has room and alignment for an `F`.
-        unsafe { memory.start.cast::<F>().write(future) };
-        Self { memory, future: PhantomData }
+        unsafe { memory.start.cast::<F>().write(make()) };
+        Self { memory, holds: true, future: PhantomData }
     }
 
+    /// Polls the future, and ends it once it has answered.
     #[inline]
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: `new` wrote an `F` there, which stays until `drop` and never moves: that is
-        // what pinning asks for.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
+        if !self.holds {
+            return Poll::Ready(Err(Failure::new("a call was polled after it had ended")));
+        }
+        // SAFETY: `new` wrote an `F` there, and it has not been dropped. It stays there until `end`
+        // and never moves: that is what pinning asks for.
         let future = unsafe { Pin::new_unchecked(self.memory.start.cast::<F>().as_mut()) };
-        future.poll(context)
+        let polled = future.poll(context);
+        if polled.is_ready() {
+            self.end();
+        }
+        polled
+    }
+}
+
+impl<F> Frame<F> {
+    /// Drops the future. Its destructor may panic, and then is not run again.
+    #[inline]
+    fn end(&mut self) {
+        if std::mem::take(&mut self.holds) {
+            // SAFETY: `new` wrote an `F` there, and `holds` says that it has not been dropped.
+            unsafe { self.memory.start.cast::<F>().drop_in_place() }
+        }
     }
 }
 
 impl<F> Drop for Frame<F> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: `new` wrote an `F` there, and it is dropped once, here. Should its destructor
-        // panic, the memory, a field, is freed all the same.
-        unsafe { self.memory.start.cast::<F>().drop_in_place() }
+        if self.holds {
+            // After a panic in its poll. What is left of a future then is nothing but its state.
+            if let Err(failure) = catch(|| self.end()) {
+                tracing::error!("the end of a call {failure}");
+            }
+        }
     }
 }
 

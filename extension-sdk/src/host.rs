@@ -129,8 +129,8 @@ impl Workload {
     }
 
     /// The host it runs on.
-    pub fn host(&self) -> Host {
-        self.host
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Calls a function that the workload exports. `arguments` is a tuple of the parameters. From

@@ -1,4 +1,180 @@
 //! Write an interface once; run it as a native extension or a server.
+//!
+//! An extension answers the calls that workloads make on its interfaces. Its author writes a WIT
+//! world, the handlers for what the world exports, and a lifecycle; [`generate!`] makes the types and
+//! the handler traits, [`export!`] makes the crate an extension. What crosses the boundary, on which
+//! thread, and what happens after a panic is this crate's business, and none of the author's.
+//!
+//! # A whole extension
+//!
+//! `Cargo.toml` has `crate-type = ["cdylib", "rlib"]` and a feature `static = []`, and this is
+//! `src/lib.rs`:
+//!
+//! ```
+//! use std::{collections::HashMap, sync::{Mutex, MutexGuard, PoisonError}};
+//!
+//! use backplane_sdk::{Context, Extension, Failure, Host, Own, Workload};
+//! use bindings::acme::tally::counters::{self, Error};
+//!
+//! mod bindings {
+//!     backplane_sdk::generate!({
+//!         // As a rule `path: "wit"`, a folder.
+//!         inline: "
+//!             package acme:tally@1.0.0;
+//!
+//!             interface counters {
+//!                 enum error { overflow }
+//!
+//!                 resource counter {
+//!                     constructor(name: string);
+//!                     add: func(amount: u64) -> result<u64, error>;
+//!                 }
+//!
+//!                 names: func(prefix: option<string>) -> list<string>;
+//!             }
+//!
+//!             world provider {
+//!                 export counters;
+//!             }
+//!         ",
+//!         resources: { "acme:tally/counters/counter": crate::Counter },
+//!     });
+//! }
+//!
+//! /// What stands under the extension's name in the host's config.
+//! #[backplane_sdk::config]
+//! pub struct Config {
+//!     /// The highest that a counter goes.
+//!     #[serde(default = "highest")]
+//!     limit: u64,
+//! }
+//!
+//! fn highest() -> u64 {
+//!     u64::MAX
+//! }
+//!
+//! /// What a workload's link says.
+//! #[backplane_sdk::config]
+//! #[derive(Default)]
+//! #[serde(default)]
+//! pub struct LinkConfig {
+//!     /// Put before the name of every counter.
+//!     prefix: String,
+//! }
+//!
+//! pub struct Tally {
+//!     limit: u64,
+//! }
+//!
+//! /// One workload's counters.
+//! pub struct Binding {
+//!     limit: u64,
+//!     prefix: String,
+//!     counts: Mutex<HashMap<String, u64>>,
+//! }
+//!
+//! /// What is behind a `counter` that a workload holds.
+//! pub struct Counter {
+//!     name: String,
+//! }
+//!
+//! impl Extension for Tally {
+//!     type Config = Config;
+//!     type BindingConfig = LinkConfig;
+//!     type Binding = Binding;
+//!
+//!     async fn create(config: Config, _: Host) -> Result<Self, Failure> {
+//!         Ok(Self { limit: config.limit })
+//!     }
+//!
+//!     async fn bind(&self, _: Workload, config: LinkConfig) -> Result<Binding, Failure> {
+//!         Ok(Binding { limit: self.limit, prefix: config.prefix, counts: Mutex::default() })
+//!     }
+//! }
+//!
+//! impl Binding {
+//!     fn counts(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+//!         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+//!     }
+//! }
+//!
+//! impl counters::Handler for Binding {
+//!     async fn counter_new(&self, cx: &Context, name: &str) -> Result<Own<counters::Counter>, Failure> {
+//!         Ok(cx.own(Counter { name: format!("{}{name}", self.prefix) }))
+//!     }
+//!
+//!     async fn counter_add(
+//!         &self,
+//!         _: &Context,
+//!         this: &Counter,
+//!         amount: u64,
+//!     ) -> Result<Result<u64, Error>, Failure> {
+//!         let mut counts = self.counts();
+//!         let count = counts.entry(this.name.clone()).or_default();
+//!         match count.checked_add(amount).filter(|sum| *sum <= self.limit) {
+//!             Some(sum) => {
+//!                 *count = sum;
+//!                 Ok(Ok(sum))
+//!             }
+//!             // The interface has a case for it, so it is a result and no `Failure`.
+//!             None => Ok(Err(Error::Overflow)),
+//!         }
+//!     }
+//!
+//!     async fn names(&self, _: &Context, prefix: Option<&str>) -> Result<Vec<String>, Failure> {
+//!         let counts = self.counts();
+//!         let names = counts.keys().filter(|name| name.starts_with(prefix.unwrap_or_default()));
+//!         Ok(names.cloned().collect())
+//!     }
+//! }
+//!
+//! backplane_sdk::export! {
+//!     name: "tally",
+//!     extension: Tally,
+//!     world: bindings::World,
+//! }
+//! # fn main() {
+//! #     assert_eq!(module().describe()().functions.len(), 3);
+//! # }
+//! ```
+//!
+//! # WIT in Rust
+//!
+//! | WIT | Rust, in a result or inside a named type | as a parameter |
+//! |---|---|---|
+//! | `bool`, `u8` ... `s64`, `f32`, `f64`, `char` | `bool`, `u8` ... `i64`, `f32`, `f64`, `char` | the same |
+//! | `string` | `String` | `&str` |
+//! | `list<u8>` | [`Bytes`] | `&[u8]`, or [`Bytes`] with `bytes: "owned"` |
+//! | `list<T>` | `Vec<T>` | `Vec<T>`, its strings borrowed |
+//! | `option`, `result`, `tuple` | `Option`, `Result`, a tuple; `()` for what is absent | the same, their strings borrowed |
+//! | `record`, `variant`, `enum`, `flags` | a type of that name | the same type, owned |
+//! | `own<r>` | [`Own<R>`](Own) | `Arc<R::Rep>`; [`Own<R>`](Own) inside of another type |
+//! | `borrow<r>`, a method's `self` | | `&R::Rep`; [`Borrow<R>`](Borrow) inside of another type |
+//!
+//! `Bytes` taken from arguments of a kibibyte and more share the argument buffer: nothing is copied.
+//!
+//! An interface `ns:package/name` is the module `ns::package::name`, or `ns::package0_2_0_draft::name`
+//! where the world has several versions of a package. Its functions are the trait `Handler` there:
+//! `name` for a function, `resource_name` for a method or a static function, `resource_new` for a
+//! constructor (`resource_constructor` where the resource also has a function `new`).
+//!
+//! # How a call runs
+//!
+//! A handler is first polled on the thread of the calling guest. If its answer is at hand, no future
+//! is made, nothing is spawned and no thread is changed. Otherwise the host polls it on the guest's
+//! task, each time inside of the extension's own tokio runtime, so that timers, sockets, `spawn` and
+//! `spawn_blocking` work; dropping it cancels the call. The first poll's waker wakes nobody, and the
+//! host polls again at once: a future that keeps an older waker than that of its last poll would wait
+//! for ever, here as anywhere. A handler must not block; `spawn_blocking` may.
+//!
+//! The binding is shared by all instances of its workload, which call it at the same time.
+//!
+//! # Rules
+//!
+//! - What the interface has an error for is a result; a [`Failure`] is for what it has none for.
+//! - A panic in a handler, a destructor or the lifecycle becomes a [`Failure`]. Panics unwind: an
+//!   extension built with `panic = "abort"` is refused.
+//! - Log with [`tracing`]: the lines go to the host's log under the extension's name.
 
 extern crate self as backplane_sdk;
 
@@ -23,6 +199,7 @@ pub use backplane_wire as wire;
 pub use bytes::Bytes;
 pub use schemars;
 pub use serde;
+pub use tokio;
 pub use tracing;
 
 pub use config::NoConfig;

@@ -1,8 +1,14 @@
 //! What the extension logs with `tracing`, into the host's log.
 
 use std::{
+    cell::Cell,
     fmt::{self, Write},
-    sync::{PoisonError, RwLock},
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use abi_stable::std_types::{RSlice, RStr, Tuple2};
@@ -19,13 +25,24 @@ use tracing_subscriber::{
 
 use crate::Host;
 
-/// The instances of this library, oldest first. A line goes to the log of the oldest: what a library
-/// logs outside of a call belongs to none of them.
+/// The instances of this library, oldest first. What a task logs that the extension has spawned goes
+/// to the log of the oldest: it belongs to none of them.
 static HOSTS: RwLock<Vec<Host>> = RwLock::new(Vec::new());
+
+/// Whether there was ever more than one, so that a call has to say whose it is.
+static SEVERAL: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The instance whose code runs on this thread, where there are several.
+    static CURRENT: Cell<Option<Host>> = const { Cell::new(None) };
+}
 
 /// Sends this library's events to `host`, from now on.
 pub(crate) fn install(host: Host) {
-    HOSTS.write().unwrap_or_else(PoisonError::into_inner).push(host);
+    let mut hosts = HOSTS.write().unwrap_or_else(PoisonError::into_inner);
+    hosts.push(host);
+    SEVERAL.fetch_or(hosts.len() > 1, Ordering::Relaxed);
+    drop(hosts);
     // A second instance finds the subscriber installed.
     drop(tracing_subscriber::registry().with(HostLog).try_init());
 }
@@ -35,7 +52,34 @@ pub(crate) fn remove(host: Host) {
     HOSTS.write().unwrap_or_else(PoisonError::into_inner).retain(|other| !other.is(&host));
 }
 
+/// Until the guard is dropped, what this thread logs belongs to `host`.
+#[inline]
+pub(crate) fn inside(host: &Host) -> Option<Inside> {
+    SEVERAL.load(Ordering::Relaxed).then(|| Inside(CURRENT.replace(Some(*host))))
+}
+
+pub(crate) struct Inside(Option<Host>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+/// What `future` logs belongs to `host`.
+pub(crate) async fn scope<F: Future>(host: Host, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _inside = inside(&host);
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
 fn current() -> Option<Host> {
+    if let Some(host) = CURRENT.get() {
+        return Some(host);
+    }
     HOSTS.read().unwrap_or_else(PoisonError::into_inner).first().copied()
 }
 

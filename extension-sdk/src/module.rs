@@ -137,6 +137,12 @@ impl<B> BoundRef<B> {
         &self.0.binding
     }
 
+    /// The instance's host.
+    #[inline]
+    pub(crate) fn host(self) -> &'static Host {
+        self.0.core.workload.host()
+    }
+
     /// The context of a call.
     #[inline]
     pub fn context(self, call: CallContext) -> Context {
@@ -203,7 +209,7 @@ unsafe extern "C" fn create<E: Extension, X: Exported>(
         }
         runtime::start(X::WORKER_THREADS)?;
         let extension = config::read("config", config.as_str())
-            .and_then(|config| runtime::block(E::create(config, host)))
+            .and_then(|config| runtime::block(log::scope(host, E::create(config, host))))
             .and_then(|created| created);
         match extension {
             Ok(extension) => {
@@ -233,7 +239,7 @@ unsafe extern "C" fn bind<E: Extension>(
         let config = config::read("config of the link", config.as_str())?;
         let binding = runtime::block({
             let (instance, workload) = (Arc::clone(&instance), workload.clone());
-            async move { instance.extension.bind(workload, config).await }
+            async move { log::scope(instance.host, instance.extension.bind(workload, config)).await }
         })??;
         let core = Core { workload, table: Table::new() };
         let bound = Bound { binding, core, instance };
@@ -254,12 +260,13 @@ where
     // SAFETY: the host calls with a binding that `bind` returned, before its `unbind`; a future that
     // outlives the call keeps the binding.
     let bound = unsafe { BoundRef::new(binding) };
-    W::call(bound, function, arguments, *context)
+    W::call(bound, function, arguments, context)
 }
 
 unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: u32, handle: u64) {
     // SAFETY: as in `call`.
     let bound = unsafe { BoundRef::<E::Binding>::new(binding) };
+    let _inside = log::inside(bound.host());
     let dropped = catch(|| {
         let _entered = runtime::enter();
         bound.0.core.table.remove(resource, handle).is_some()
@@ -277,6 +284,7 @@ unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: 
 unsafe extern "C" fn unbind<E: Extension>(binding: BindingPtr) {
     // SAFETY: `bind` made it from an `Arc`, and the host gives it up here, once.
     let bound = unsafe { Arc::from_raw(binding.0.cast::<Bound<E::Binding>>()) };
+    let _inside = log::inside(bound.core.workload.host());
     let unbound = catch(|| {
         let _entered = runtime::enter();
         drop_resources(&bound.core);
@@ -306,7 +314,8 @@ fn drop_resources(core: &Core) {
 fn end<E: Extension>(instance: Arc<Instance<E>>, binding: E::Binding, workload: Workload) {
     instance.ending.begin();
     let mut ending = Box::pin(async move {
-        let unbind = AssertUnwindSafe(instance.extension.unbind(binding)).catch_unwind();
+        let unbind = log::scope(instance.host, instance.extension.unbind(binding));
+        let unbind = AssertUnwindSafe(unbind).catch_unwind();
         if let Err(payload) = unbind.await {
             let failure = panicked(payload);
             tracing::error!(workload = workload.name(), "the end of a binding {failure}");
@@ -325,10 +334,11 @@ unsafe extern "C" fn shutdown<E: Extension>(instance: InstancePtr) {
     // SAFETY: `create` made it from an `Arc`, and the host gives it up here, once.
     let instance = unsafe { Arc::from_raw(instance.0.cast::<Instance<E>>()) };
     let host = instance.host;
+    let _inside = log::inside(&host);
     let ended = step(|| {
         instance.ending.wait();
         match Arc::into_inner(instance) {
-            Some(instance) => runtime::block(async move { instance.extension.shutdown().await }),
+            Some(instance) => runtime::block(log::scope(host, instance.extension.shutdown())),
             None => Err(Failure::new("was not called: a binding has not ended")),
         }
     });

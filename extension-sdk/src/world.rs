@@ -16,7 +16,7 @@ pub trait World<B> {
     const RESOURCES: &'static [ResourceName];
 
     /// Answers a call.
-    fn call(bound: BoundRef<B>, function: u32, arguments: Buffer, call: CallContext) -> Outcome;
+    fn call(bound: BoundRef<B>, function: u32, arguments: Buffer, call: &CallContext) -> Outcome;
 }
 
 /// A function of the world.

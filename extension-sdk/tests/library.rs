@@ -84,6 +84,24 @@ fn a_loaded_library_logs_to_its_host_and_keeps_its_panics() {
     binding.drop_resource(loaded.resource("/resources@1.0.0#bomb"), bomb.0);
     let line = loaded.host.lines.lock().unwrap().pop().unwrap();
     assert_eq!(line.message, "the drop of a resource panicked: the bomb went off");
+
+    // A second instance of the same library has lines of its own.
+    let second = Loaded::new(load(), "{}").unwrap();
+    let other = second.bind("{}").unwrap();
+    loaded.host.lines.lock().unwrap().clear();
+    second.host.lines.lock().unwrap().clear();
+    binding.call::<()>("faults@1.0.0#log", &(1_u8, "mine")).unwrap();
+    other.call::<()>("faults@1.0.0#log", &(1_u8, "theirs")).unwrap();
+    let messages = |loaded: &Loaded| {
+        let lines = loaded.host.lines.lock().unwrap();
+        lines.iter().map(|line| line.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (messages(&loaded), messages(&second)),
+        (vec!["mine".into()], vec!["theirs".into()])
+    );
+    other.unbind();
+    second.shutdown();
     binding.unbind();
     loaded.shutdown();
 }

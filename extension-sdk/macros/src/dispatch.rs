@@ -369,7 +369,7 @@ impl Generator<'_> {
                     bound: ::backplane_sdk::__private::BoundRef<B>,
                     function: u32,
                     arguments: ::backplane_sdk::__private::Buffer,
-                    call: ::backplane_sdk::__private::CallContext,
+                    call: &::backplane_sdk::__private::CallContext,
                 ) -> ::backplane_sdk::__private::Outcome {
                     match function {
                         #(#arms)*
@@ -413,20 +413,21 @@ impl Generator<'_> {
             quote!(encode)
         };
         quote! {
-            #number => ::backplane_sdk::__private::answer(bound, async move {
-                let cx = bound.context(call);
+            #number => {
                 let arguments = ::backplane_sdk::__private::Arguments::#hold(arguments);
-                let (#(#names,)*) = ::backplane_sdk::__private::#decoder(
-                    &#name,
-                    &arguments,
-                    &cx,
-                    |reader| ::core::result::Result::Ok((#(#decode,)*)),
-                )?;
-                let result = <B as self::#(#modules::)*Handler>::#method(
-                    bound.binding(), &cx, #(#pass,)*
-                ).await?;
-                ::core::result::Result::Ok(::backplane_sdk::__private::#encoder(&cx, &result))
-            }),
+                ::backplane_sdk::__private::answer(bound, call, move |cx| async move {
+                    let (#(#names,)*) = ::backplane_sdk::__private::#decoder(
+                        &#name,
+                        &arguments,
+                        &cx,
+                        |reader| ::core::result::Result::Ok((#(#decode,)*)),
+                    )?;
+                    let result = <B as self::#(#modules::)*Handler>::#method(
+                        bound.binding(), &cx, #(#pass,)*
+                    ).await?;
+                    ::core::result::Result::Ok(::backplane_sdk::__private::#encoder(&cx, &result))
+                })
+            }
         }
     }
 

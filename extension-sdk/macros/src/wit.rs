@@ -28,8 +28,7 @@ pub(crate) struct Source {
 
 pub(crate) fn load(options: &Generate) -> syn::Result<Source> {
     let span = options.world.as_ref().map_or_else(Span::call_site, syn::LitStr::span);
-    let mut resolve = Resolve::default();
-    resolve.all_features = true;
+    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
     let (packages, files) = read(options, &mut resolve)?;
     let world = options.world.as_ref().map(syn::LitStr::value);
     let world = resolve

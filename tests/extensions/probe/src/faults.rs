@@ -44,6 +44,7 @@ impl Handler for Binding {
         blow_up(message.to_owned())
     }
 
+    #[allow(clippy::panic, reason = "that is what is tested")]
     async fn panic_any(&self, _: &Context) -> Result<(), Failure> {
         std::panic::panic_any(7_u32)
     }
