@@ -47,8 +47,7 @@ fn start(extensions: &[(&str, Value)]) -> Result<Host, StartError> {
         .map(|(name, config)| enabled(name, &file, None, config.clone()))
         .collect();
     let data = folder.path().join("data");
-    ProviderSet::start(&Settings { plugins, data, enable })
-        .map(|set| Host { set, _folder: folder })
+    ProviderSet::start(&Settings { plugins, data, enable }).map(|set| Host { set, _folder: folder })
 }
 
 fn enabled(name: &str, file: &Path, digest: Option<Digest>, config: Value) -> Enabled {
@@ -187,8 +186,8 @@ async fn malformed_arguments_are_refused_with_the_function_s_name() {
 
 #[tokio::test]
 async fn two_extensions_of_one_file_have_each_its_config_and_resource_types() {
-    let host =
-        start(&[("one", json!({"greeting": "hello"})), ("two", json!({"greeting": "hi"}))]).unwrap();
+    let host = start(&[("one", json!({"greeting": "hello"})), ("two", json!({"greeting": "hi"}))])
+        .unwrap();
     for (name, greeting) in [("one", "hello"), ("two", "hi")] {
         let caller = host.bind(name, json!({"label": name})).await.unwrap();
         let configured: (String, String) = caller.get("configured", &()).await;

@@ -23,8 +23,10 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
         store.data_mut().table.delete(Resource::<Cell>::new_own(rep))?;
         Ok(())
     })?;
-    calls.func_new_async("get", |store, _, params, results| at_once(get(store, params, results)))?;
-    calls.func_new_async("set", |store, _, params, results| at_once(set(store, params, results)))?;
+    calls
+        .func_new_async("get", |store, _, params, results| at_once(get(store, params, results)))?;
+    calls
+        .func_new_async("set", |store, _, params, results| at_once(set(store, params, results)))?;
     for name in ["list-u32", "list-pairs", "rec"] {
         calls.func_new_async(name, |_, _, params, results| at_once(echo(params, results)))?;
     }
@@ -47,11 +49,7 @@ fn at_once<'a>(outcome: Result<()>) -> Answer<'a> {
     Box::new(std::future::ready(outcome))
 }
 
-fn get(
-    mut store: StoreContextMut<'_, Data>,
-    params: &[Val],
-    results: &mut [Val],
-) -> Result<()> {
+fn get(mut store: StoreContextMut<'_, Data>, params: &[Val], results: &mut [Val]) -> Result<()> {
     let ([Val::String(key)], [result]) = (params, results) else { return misfit() };
     let value = store.data_mut().values.get(key);
     let value = value.map(|value| Val::List(value.iter().copied().map(Val::U8).collect()));
@@ -59,11 +57,7 @@ fn get(
     Ok(())
 }
 
-fn set(
-    mut store: StoreContextMut<'_, Data>,
-    params: &[Val],
-    results: &mut [Val],
-) -> Result<()> {
+fn set(mut store: StoreContextMut<'_, Data>, params: &[Val], results: &mut [Val]) -> Result<()> {
     let ([Val::String(key), Val::List(value)], [result]) = (params, results) else {
         return misfit();
     };
