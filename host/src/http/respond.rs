@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{self, HeaderName},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -34,6 +34,9 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> Response<Reply> {
     let id = request_id(&mut request);
     let mut record = Record::new(request.method().clone(), request.uri().path(), id);
+    if request.method() == Method::CONNECT {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, record);
+    }
     let authority = match authority(&request) {
         Ok(authority) => authority,
         Err(status) => return refuse(status, record),

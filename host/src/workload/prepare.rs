@@ -252,6 +252,10 @@ impl Counters {
         self.well.increment(1);
     }
 
+    pub(super) fn cancelled(&self) {
+        ended_counter(&self.workload, "cancelled").increment(1);
+    }
+
     pub(super) fn failed(&self, ended: &Ended) {
         ended_counter(&self.workload, ended.kind()).increment(1);
     }

@@ -134,7 +134,14 @@ impl Workload {
         progress: Arc<Progress>,
         _permit: OwnedSemaphorePermit,
     ) -> Result<(), Ended> {
-        let mut store = self.template.store(self.engine()).map_err(Ended::Host)?;
+        let _cancelled = Cancelled { workload: &self, progress: &progress };
+        let mut store = match self.template.store(self.engine()) {
+            Ok(store) => store,
+            Err(error) => {
+                progress.ended(false);
+                return Err(Ended::Host(error));
+            }
+        };
         let result = self.call(&mut store, request, head, body_gone).await;
         progress.ended(result.is_ok());
         result.map_err(|error| self.failure(&store, error))
@@ -168,6 +175,21 @@ impl Workload {
             Ended::Memory { limit: self.spec().limits.memory, source: error }
         } else {
             Ended::Trap(error)
+        }
+    }
+}
+
+/// Counts a guest that is dropped while it runs, for its client is gone.
+struct Cancelled<'a> {
+    workload: &'a Workload,
+    progress: &'a Progress,
+}
+
+impl Drop for Cancelled<'_> {
+    fn drop(&mut self) {
+        if self.progress.is_running() {
+            self.workload.counters.cancelled();
+            tracing::debug!(workload = %self.workload.name(), "the client left; the guest was ended");
         }
     }
 }
