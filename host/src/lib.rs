@@ -6,8 +6,13 @@
 )]
 
 pub mod boundary;
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod engine;
 pub mod http;
 pub mod name;
+pub mod observe;
 pub mod provider;
+pub mod report;
 pub mod workload;

@@ -154,6 +154,37 @@ impl Loaded {
         self.engines.get(self.compiled.kind)
     }
 
+    /// The names of everything it imports.
+    pub fn imports(&self) -> Vec<String> {
+        let ty = self.compiled.component.component_type();
+        ty.imports(self.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The names of everything it exports.
+    pub fn exports(&self) -> Vec<String> {
+        let ty = self.compiled.component.component_type();
+        ty.exports(self.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What would make it run.
+    pub fn trigger(&self) -> Trigger {
+        let exports = self.exports();
+        let has = |package, interface, minors: &[u64]| {
+            exports.iter().filter_map(|name| name.parse::<InterfaceName>().ok()).any(|name| {
+                name.package() == package
+                    && name.interface() == interface
+                    && name.version().is_some_and(|v| v.major == 0 && minors.contains(&v.minor))
+            })
+        };
+        if has("wasi:http", "incoming-handler", &[2]) || has("wasi:http", "handler", &[3]) {
+            Trigger::Http
+        } else if has("wasi:cli", "run", &[2, 3]) {
+            Trigger::Command
+        } else {
+            Trigger::None
+        }
+    }
+
     /// A linker with the core interfaces.
     pub fn linker(&self) -> Result<Linker<State>, PrepareError> {
         let mut linker = Linker::new(self.engine());

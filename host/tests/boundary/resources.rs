@@ -1,0 +1,1 @@
+//! Resources: owners, types, release.
