@@ -130,4 +130,10 @@ async fn requests_are_counted_by_how_they_ended() {
             format!("backplane_requests_total{{workload=\"shop\",ended=\"{ended}\"}} {count}");
         assert!(text.contains(&line), "no {line} in\n{text}");
     }
+    // Nothing runs any more, and each request was timed.
+    assert!(text.contains("backplane_requests_running{workload=\"shop\"} 0"), "{text}");
+    assert!(
+        text.contains("backplane_request_duration_seconds_count{workload=\"shop\"} 8"),
+        "{text}"
+    );
 }
