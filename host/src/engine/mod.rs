@@ -202,3 +202,42 @@ fn pool(settings: &Settings) -> PoolingAllocationConfig {
     pool.pagemap_scan(Enabled::Auto);
     pool
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn what_was_compiled_is_kept_in_a_folder_of_the_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data/compiled");
+        let settings = Settings { cache: Some(path.clone()), instances: 1 };
+        let engines = Engines::new(&settings).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        let component = wat::parse_str("(component (core module (func)))").unwrap();
+        engines.compile(component).await.unwrap();
+        assert!(fs::read_dir(&path).unwrap().next().is_some(), "nothing was kept");
+    }
+
+    #[test]
+    fn a_folder_of_machine_code_that_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let settings = Settings { cache: Some(folder.path().to_owned()), instances: 1 };
+        let error = Engines::new(&settings).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("chmod go-w"), "{error}: {source}");
+    }
+
+    #[test]
+    fn too_many_instances_are_an_error_that_says_what_to_lower() {
+        let error = Engines::new(&Settings { cache: None, instances: u32::MAX }).unwrap_err();
+        assert!(error.to_string().contains("lower the number of instances"), "{error}");
+    }
+}

@@ -1,17 +1,17 @@
 //! One line in the log for each request, when its response is gone.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use http::{Method, StatusCode};
 
-use crate::name::WorkloadName;
+use crate::workload::Workload;
 
 /// What is known of a request so far. Logged when dropped, however the request ended.
 pub(super) struct Record {
     method: Method,
     path: String,
     id: String,
-    workload: Option<WorkloadName>,
+    workload: Option<Arc<Workload>>,
     /// None until there is a response: the client left before.
     status: Option<StatusCode>,
     bytes: usize,
@@ -38,8 +38,8 @@ impl Record {
         &self.id
     }
 
-    pub(super) fn routed_to(&mut self, workload: &WorkloadName) {
-        self.workload = Some(workload.clone());
+    pub(super) fn routed_to(&mut self, workload: &Arc<Workload>) {
+        self.workload = Some(Arc::clone(workload));
     }
 
     pub(super) fn answered(&mut self, status: StatusCode) {
@@ -58,8 +58,12 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let Self { method, path, id, bytes, .. } = self;
-        let micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let workload = self.workload.as_ref().map_or("-", WorkloadName::as_str);
+        let time = self.begun.elapsed();
+        if let Some(workload) = &self.workload {
+            workload.took(time);
+        }
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let workload = self.workload.as_ref().map_or("-", |workload| workload.name().as_str());
         let status = self.status.map_or(0, |status| status.as_u16());
         let ended = match (self.status, self.is_cut_off) {
             (None, _) => "client gone",

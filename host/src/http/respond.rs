@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{self, HeaderName},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -34,6 +34,9 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> Response<Reply> {
     let id = request_id(&mut request);
     let mut record = Record::new(request.method().clone(), request.uri().path(), id);
+    if request.method() == Method::CONNECT {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, record);
+    }
     let authority = match authority(&request) {
         Ok(authority) => authority,
         Err(status) => return refuse(status, record),
@@ -42,7 +45,7 @@ pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> 
     let Some(workload) = routes.current().find(&host, request.uri().path()).cloned() else {
         return refuse(StatusCode::NOT_FOUND, record);
     };
-    record.routed_to(workload.name());
+    record.routed_to(&workload);
     let limit = workload.spec().limits.request_body;
     if request.body().size_hint().lower() > limit {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, record);
@@ -74,6 +77,7 @@ fn failed(ended: &Ended, record: Record) -> Response<Reply> {
         | Ended::NoResponse
         | Ended::Error(_)
         | Ended::Host(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Ended::Provider(_) => StatusCode::BAD_GATEWAY,
         Ended::Cpu(_) | Ended::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
         Ended::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
     };

@@ -145,8 +145,10 @@ async fn finish(mut connections: JoinSet<()>, routes: &Routes, drain: Duration) 
         return Drained { cut: 0 };
     }
     let cut = connections.len();
-    tracing::warn!(cut, "requests were still running after {drain:?} (`shutdown`), and were cut");
     connections.shutdown().await;
+    for workload in routes.current().targets() {
+        workload.end().await;
+    }
     Drained { cut }
 }
 

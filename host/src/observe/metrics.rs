@@ -72,8 +72,8 @@ pub const REQUESTS: Metric = Metric {
     name: "backplane_requests_total",
     kind: Kind::Counter,
     description: "Requests and commands that ended. The label `ended` says how: `well`, `trap`, \
-                  `no-response`, `error`, `host`, or the limit that was hit: `deadline`, `cpu`, \
-                  `memory`, `refused`.",
+                  `no-response`, `error`, `provider`, `host`, `cancelled` when the client left, or \
+                  the limit that was hit: `deadline`, `cpu`, `memory`, `refused`.",
     labels: &["workload", "ended"],
 };
 

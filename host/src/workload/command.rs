@@ -31,7 +31,7 @@ impl Workload {
         });
         let result = Guarded::new(guest, progress, limits.cpu, limits.deadline).await;
         match &result {
-            Ok(_) => self.counters.well(),
+            Ok(_) => self.meters.well(),
             Err(ended) => self.report(ended),
         }
         Some(result)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::boundary::call::CallError;
+
 /// How a guest's request or command ended, other than well.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
@@ -22,6 +24,9 @@ pub enum Ended {
         /// How it ended.
         source: wasmtime::Error,
     },
+    /// It trapped, for a provider failed and its interface has no case for that.
+    #[error("{}: {}", .0, .0.failure)]
+    Provider(CallError),
     /// As many run as may; the request was not begun and may be sent again.
     #[error("{0}")]
     Refused(Busy),
@@ -55,6 +60,7 @@ impl Ended {
             Self::Deadline(_) => "deadline",
             Self::Cpu(_) => "cpu",
             Self::Memory { .. } => "memory",
+            Self::Provider(_) => "provider",
             Self::Refused(_) => "refused",
             Self::NoResponse => "no-response",
             Self::Error(_) => "error",

@@ -80,12 +80,17 @@ impl ResourceLimiter for MemoryLimit {
 pub(super) struct Progress(AtomicU8);
 
 impl Progress {
+    const RUNNING: u8 = 0;
     const DONE: u8 = 1;
     const FAILED: u8 = 2;
 
     /// Says how the guest ended. Comes before its store is dropped, and with it the ends of its streams.
     pub(super) fn ended(&self, well: bool) {
         self.0.store(if well { Self::DONE } else { Self::FAILED }, Ordering::Release);
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::RUNNING
     }
 
     pub(super) fn has_failed(&self) -> bool {

@@ -1,9 +1,9 @@
 //! From a spec to a workload whose instances are made from a linked template.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use metrics::{Counter, counter};
-use tokio::sync::Semaphore;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::sync::{Semaphore, watch};
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker},
@@ -216,7 +216,8 @@ impl Loaded {
             .map_err(|source| PrepareError::Network { workload, source })?;
         Ok(Workload {
             permits: Arc::new(Semaphore::new(spec.limits.concurrency.min(MOST_AT_ONCE))),
-            counters: Counters::new(&spec.name),
+            meters: Meters::new(&spec.name),
+            stop: watch::Sender::new(false),
             template: Template::new(spec, grants),
             kind: self.compiled.kind,
             engines: self.engines,
@@ -268,23 +269,39 @@ fn triggers(loaded: &Loaded, pre: &InstancePre<State>) -> wasmtime::Result<Trigg
     Ok((http, command))
 }
 
-/// Counts of how requests ended; handles are taken once, not for each request.
-pub(super) struct Counters {
+/// What is measured of a workload; handles are taken once, not for each request.
+pub(super) struct Meters {
     workload: WorkloadName,
     well: Counter,
+    seconds: Histogram,
+    running: Gauge,
 }
 
-impl Counters {
+impl Meters {
     fn new(workload: &WorkloadName) -> Self {
-        Self { workload: workload.clone(), well: ended_counter(workload, "well") }
+        let label = workload.to_string();
+        Self {
+            workload: workload.clone(),
+            well: ended_counter(workload, "well"),
+            seconds: histogram!("backplane_request_duration_seconds", "workload" => label.clone()),
+            running: gauge!("backplane_requests_running", "workload" => label),
+        }
     }
 
     pub(super) fn well(&self) {
         self.well.increment(1);
     }
 
+    pub(super) fn cancelled(&self) {
+        ended_counter(&self.workload, "cancelled").increment(1);
+    }
+
     pub(super) fn failed(&self, ended: &Ended) {
         ended_counter(&self.workload, ended.kind()).increment(1);
+    }
+
+    pub(super) fn running(&self, change: f64) {
+        self.running.increment(change);
     }
 }
 
@@ -301,7 +318,9 @@ pub struct Workload {
     pub(super) http: Option<HttpPre>,
     pub(super) command: Option<CommandPre>,
     pub(super) permits: Arc<Semaphore>,
-    pub(super) counters: Counters,
+    pub(super) meters: Meters,
+    /// Tells guests behind their responses that they must end now.
+    pub(super) stop: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Workload {
@@ -354,15 +373,31 @@ impl Workload {
         drop(self.permits.acquire_many(all).await);
     }
 
+    /// Ends what [`Workload::finished`] would wait for behind responses, and waits for it. Requests
+    /// whose responses have not begun end when those who wait for them go.
+    pub async fn end(&self) {
+        self.stop.send_replace(true);
+        self.finished().await;
+    }
+
+    /// Records how long a request took, from its arrival to the end of its response.
+    pub fn took(&self, time: Duration) {
+        self.meters.seconds.record(time);
+    }
+
     /// Logs and counts a bad end, wherever it shows.
     pub(super) fn report(&self, ended: &Ended) {
-        self.counters.failed(ended);
+        self.meters.failed(ended);
         let workload = self.name();
         match ended {
             Ended::Trap(cause) | Ended::Host(cause) | Ended::Memory { source: cause, .. } => {
                 tracing::error!(%workload, ended = ended.kind(), "{ended}\n{cause:?}");
             }
-            Ended::Deadline(_) | Ended::Cpu(_) | Ended::NoResponse | Ended::Error(_) => {
+            Ended::Deadline(_)
+            | Ended::Cpu(_)
+            | Ended::Provider(_)
+            | Ended::NoResponse
+            | Ended::Error(_) => {
                 tracing::error!(%workload, ended = ended.kind(), "{ended}");
             }
             Ended::Refused(_) => tracing::warn!(%workload, ended = ended.kind(), "{ended}"),

@@ -30,6 +30,7 @@ use super::{
     limits::{Guarded, Progress},
     prepare::HttpPre,
 };
+use crate::boundary::call::CallError;
 
 /// How long a request may wait for one of the workload's others to end.
 const WAIT: Duration = Duration::from_millis(500);
@@ -96,7 +97,7 @@ impl Workload {
         let response = head.map_err(Ended::Error)?;
         let guest = match ended {
             Some(()) => {
-                self.counters.well();
+                self.meters.well();
                 None
             }
             None => Some(self.go_on(guest)),
@@ -118,9 +119,13 @@ impl Workload {
         let workload = Arc::clone(self);
         let span = tracing::Span::current();
         let task = async move {
-            match guest.await {
-                Ok(()) => workload.counters.well(),
-                Err(ended) => workload.report(&ended),
+            let mut stop = workload.stop.subscribe();
+            tokio::select! {
+                ended = guest => match ended {
+                    Ok(()) => workload.meters.well(),
+                    Err(ended) => workload.report(&ended),
+                },
+                _ = stop.wait_for(|stop| *stop) => {}
             }
         };
         tokio::spawn(tracing::Instrument::instrument(task, span)).abort_handle()
@@ -134,7 +139,14 @@ impl Workload {
         progress: Arc<Progress>,
         _permit: OwnedSemaphorePermit,
     ) -> Result<(), Ended> {
-        let mut store = self.template.store(self.engine()).map_err(Ended::Host)?;
+        let _running = Running::new(&self, &progress);
+        let mut store = match self.template.store(self.engine()) {
+            Ok(store) => store,
+            Err(error) => {
+                progress.ended(false);
+                return Err(Ended::Host(error));
+            }
+        };
         let result = self.call(&mut store, request, head, body_gone).await;
         progress.ended(result.is_ok());
         result.map_err(|error| self.failure(&store, error))
@@ -164,10 +176,35 @@ impl Workload {
     pub(super) fn failure(&self, store: &Store<State>, error: wasmtime::Error) -> Ended {
         if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
             Ended::Refused(Busy::Host(limit.to_string()))
+        } else if let Some(error) = error.downcast_ref::<CallError>() {
+            Ended::Provider(error.clone())
         } else if store.data().was_denied_memory() {
             Ended::Memory { limit: self.spec().limits.memory, source: error }
         } else {
             Ended::Trap(error)
+        }
+    }
+}
+
+/// A guest that runs. Dropped before its end it is counted as cancelled, for its client is gone.
+struct Running<'a> {
+    workload: &'a Workload,
+    progress: &'a Progress,
+}
+
+impl<'a> Running<'a> {
+    fn new(workload: &'a Workload, progress: &'a Progress) -> Self {
+        workload.meters.running(1.0);
+        Self { workload, progress }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.workload.meters.running(-1.0);
+        if self.progress.is_running() {
+            self.workload.meters.cancelled();
+            tracing::debug!(workload = %self.workload.name(), "the client left; the guest was ended");
         }
     }
 }

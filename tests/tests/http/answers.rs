@@ -129,6 +129,8 @@ async fn a_request_that_names_no_host_or_two_is_refused() {
     assert!(none.starts_with("HTTP/1.1 400 "), "{none}");
     let two = host.raw(&format!("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n{close}")).await;
     assert!(two.starts_with("HTTP/1.1 400 "), "{two}");
+    let tunnel = host.raw(&format!("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n{close}")).await;
+    assert!(tunnel.starts_with("HTTP/1.1 405 "), "{tunnel}");
     let old = host.raw("GET / HTTP/1.0\r\n\r\n").await;
     assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
 }

@@ -7,5 +7,6 @@ mod commands;
 mod components;
 mod grants;
 mod limits;
+mod observed;
 mod stopping;
 mod support;

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use backplane::http::Server;
+use backplane::http::{
+    Server,
+    signal::{self, Signal},
+};
+use nix::sys::signal::{Signal as Unix, raise};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -46,4 +50,14 @@ async fn a_port_in_use_is_named_with_a_way_out() {
     let error = Server::bind(first.address()).await.unwrap_err().to_string();
     assert!(error.contains(&first.address().to_string()), "{error}");
     assert!(error.contains("--listen"), "{error}");
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_ask_to_stop() {
+    for (sent, expected) in [(Unix::SIGTERM, Signal::Terminate), (Unix::SIGINT, Signal::Interrupt)]
+    {
+        let stop = signal::stop().unwrap();
+        raise(sent).unwrap();
+        assert_eq!(within(stop).await, expected);
+    }
 }
