@@ -26,7 +26,7 @@ pub use module::{
     BindingPtr, CallContext, Description, ExtensionModule, ExtensionModuleRef, FunctionEntry,
     InstancePtr, ResourceEntry,
 };
-pub use outcome::{FailureCode, Failed, Finished, Outcome};
+pub use outcome::{Failed, FailureCode, Finished, Outcome};
 
 /// The version of this ABI, as stated in an extension's metadata.
 pub const ABI_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,6 +2,9 @@
 
 use crate::Writer;
 
+/// The most bytes of a list's length.
+const LENGTH: usize = 5;
+
 /// A Rust type that a WIT type maps to, and how its value is written.
 ///
 /// Implemented here for every WIT type that Rust has a type for; `backplane_sdk::generate!`
@@ -9,6 +12,12 @@ use crate::Writer;
 pub trait Encode {
     /// Appends the value.
     fn encode(&self, writer: &mut Writer);
+
+    /// A guess at the bytes that the value takes, so that a message is allocated once. Cheap; may be
+    /// wrong.
+    fn size_hint(&self) -> usize {
+        8
+    }
 
     /// Appends the elements of a list, without its length. Numbers override it with a block copy.
     fn encode_elements(elements: &[Self], writer: &mut Writer)
@@ -55,6 +64,11 @@ impl Encode for str {
     fn encode(&self, writer: &mut Writer) {
         writer.string(self);
     }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        self.len() + LENGTH
+    }
 }
 
 impl Encode for String {
@@ -62,12 +76,22 @@ impl Encode for String {
     fn encode(&self, writer: &mut Writer) {
         writer.string(self);
     }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        self.len() + LENGTH
+    }
 }
 
 impl Encode for bytes::Bytes {
     #[inline]
     fn encode(&self, writer: &mut Writer) {
         writer.byte_list(self);
+    }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        self.len() + LENGTH
     }
 }
 
@@ -77,12 +101,23 @@ impl<T: Encode> Encode for [T] {
         writer.length(self.len());
         T::encode_elements(self, writer);
     }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        // In memory an element is about as large as on the wire, what it points to apart.
+        size_of_val(self) + LENGTH
+    }
 }
 
 impl<T: Encode> Encode for Vec<T> {
     #[inline]
     fn encode(&self, writer: &mut Writer) {
         self.as_slice().encode(writer);
+    }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        self.as_slice().size_hint()
     }
 }
 
@@ -91,6 +126,11 @@ impl<T: Encode + ?Sized> Encode for &T {
     fn encode(&self, writer: &mut Writer) {
         (**self).encode(writer);
     }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        (**self).size_hint()
+    }
 }
 
 impl<T: Encode + ?Sized> Encode for Box<T> {
@@ -98,12 +138,22 @@ impl<T: Encode + ?Sized> Encode for Box<T> {
     fn encode(&self, writer: &mut Writer) {
         (**self).encode(writer);
     }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        (**self).size_hint()
+    }
 }
 
 impl<T: Encode + ?Sized> Encode for std::sync::Arc<T> {
     #[inline]
     fn encode(&self, writer: &mut Writer) {
         (**self).encode(writer);
+    }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        (**self).size_hint()
     }
 }
 
@@ -114,6 +164,11 @@ impl<T: Encode> Encode for Option<T> {
         if let Some(value) = self {
             value.encode(writer);
         }
+    }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        1 + self.as_ref().map_or(0, T::size_hint)
     }
 }
 
@@ -126,6 +181,14 @@ impl<T: Encode, E: Encode> Encode for Result<T, E> {
             Err(error) => error.encode(writer),
         }
     }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        1 + match self {
+            Ok(value) => value.size_hint(),
+            Err(error) => error.size_hint(),
+        }
+    }
 }
 
 macro_rules! tuples {
@@ -136,6 +199,13 @@ macro_rules! tuples {
             fn encode(&self, #[allow(unused_variables, reason = "the empty tuple")] writer: &mut Writer) {
                 let ($($name,)*) = self;
                 $($name.encode(writer);)*
+            }
+
+            #[inline]
+            #[allow(non_snake_case, reason = "a type parameter names its field")]
+            fn size_hint(&self) -> usize {
+                let ($($name,)*) = self;
+                0 $(+ $name.size_hint())*
             }
         }
     )*};

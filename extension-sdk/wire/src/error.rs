@@ -49,6 +49,8 @@ pub enum Problem {
     },
     /// A resource handle has another length than eight bytes.
     BadHandle,
+    /// A resource handle names no live resource of its type.
+    DeadHandle,
     /// Values nest deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
     TooDeep,
     /// The message goes on after its value.
@@ -73,6 +75,7 @@ impl fmt::Display for Problem {
                 write!(f, "a list of {elements} elements, but only {left} bytes are left")
             }
             Self::BadHandle => f.write_str("a resource handle is not eight bytes long"),
+            Self::DeadHandle => f.write_str("a resource handle names no live resource of its type"),
             Self::TooDeep => f.write_str("values nest too deeply"),
             Self::TrailingBytes(bytes) => write!(f, "{bytes} bytes follow the value"),
         }
