@@ -13,7 +13,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    cargo::{self, Artifact, Profile},
+    cargo::{self, Artifact},
+    say,
     sections::{METADATA_SECTION, WORLD_SECTION},
     workspace::{Package, Workspace},
 };
@@ -39,18 +40,11 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<&Package> {
     workspace.shipped_extensions().chain(workspace.fixture_extensions()).collect()
 }
 
-/// Builds these extensions and answers with their libraries, in the same order.
-pub(crate) fn build(
-    workspace: &Workspace,
-    extensions: &[&Package],
-    profile: Profile,
-) -> Result<Vec<PathBuf>> {
-    let mut arguments: Vec<String> =
-        profile.arguments().iter().map(|&argument| argument.to_owned()).collect();
-    arguments.push("--lib".to_owned());
-    arguments.extend(cargo::select(extensions.iter().copied()));
-    let artifacts = cargo::build(workspace, arguments)?;
-    extensions.iter().map(|extension| library(&artifacts, extension)).collect()
+/// Builds an extension in the release profile and answers with its library.
+pub(crate) fn build_release(workspace: &Workspace, extension: &Package) -> Result<PathBuf> {
+    say::step(&format!("building the extension {}, optimised", extension.folder_name()));
+    let artifacts = cargo::build(workspace, ["--release", "--lib", "-p", &extension.name])?;
+    library(&artifacts, extension)
 }
 
 /// The library of that extension among what a build made.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     cargo::{self, Artifact, Profile},
-    say,
+    extension, say,
     workspace::{Package, Workspace},
 };
 
@@ -23,12 +23,25 @@ const PACKAGE: &str = "backplane";
 /// How long the host may take to start, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Builds the host in the profile of the tests and answers with its binary.
-pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
-    say::step("building the host");
+/// The host and an extension, in the profile of the tests.
+pub(crate) struct Built {
+    pub(crate) binary: PathBuf,
+    pub(crate) library: PathBuf,
+}
+
+/// Builds the host together with an extension. In one go, because cargo would choose other features
+/// for the extension alone, and compile half of what it depends on twice.
+pub(crate) fn build_with(workspace: &Workspace, extension: &Package) -> Result<Built> {
+    say::step(&format!("building the host and the extension {}", extension.folder_name()));
     cargo::warn_of_first_build(workspace, Profile::Dev);
-    let artifacts = cargo::build(workspace, ["-p", PACKAGE, "--bin", PACKAGE])?;
-    binary(&artifacts, workspace.package(PACKAGE)?)
+    let host = workspace.package(PACKAGE)?;
+    let mut arguments = vec!["--lib".to_owned(), "--bins".to_owned()];
+    arguments.extend(cargo::select([host, extension].into_iter()));
+    let artifacts = cargo::build(workspace, arguments)?;
+    Ok(Built {
+        binary: binary(&artifacts, host)?,
+        library: extension::library(&artifacts, extension)?,
+    })
 }
 
 /// The host's binary among what a build made.

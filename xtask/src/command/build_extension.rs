@@ -10,9 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
-    cargo::Profile,
     extension,
-    host::{self, Running},
+    host::{self, Built, Running},
     say,
     usage::UsageError,
     workspace::Workspace,
@@ -34,12 +33,10 @@ pub(crate) fn run(
         None => workspace.root.join("plugins"),
     };
 
-    let host = host::build(workspace)?;
-    let profile = if release { Profile::Release } else { Profile::Dev };
-    say::step(&format!("building the extension {name}"));
-    let library = extension::build(workspace, &[package], profile)?
-        .pop()
-        .with_context(|| format!("the build of `{name}` left nothing"))?;
+    let Built { binary: host, mut library } = host::build_with(workspace, package)?;
+    if release {
+        library = extension::build_release(workspace, package)?;
+    }
 
     say::step("checking its metadata, and loading it");
     let metadata = extension::check(workspace, package, &library)?;

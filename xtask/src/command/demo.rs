@@ -7,10 +7,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    cargo::{self, Profile},
     extension, guests,
     host::{self, Running},
-    http, say,
+    http,
     workspace::Workspace,
 };
 
@@ -59,15 +58,11 @@ impl Demo {
         let example = workspace.package(EXAMPLE)?;
         let components = guests::build(workspace, std::iter::once(example))?;
 
-        say::step("building the host and the extension");
-        cargo::warn_of_first_build(workspace, Profile::Dev);
-        let (host, extension) = (workspace.package("backplane")?, workspace.package(EXTENSION)?);
-        let mut arguments = vec!["--lib".to_owned(), "--bins".to_owned()];
-        arguments.extend(cargo::select([host, extension].into_iter()));
-        let artifacts = cargo::build(workspace, arguments)?;
-        let library = extension::library(&artifacts, extension)?;
+        let extension = workspace.package(EXTENSION)?;
+        let built = host::build_with(workspace, extension)?;
 
-        extension::install(&library, extension.folder_name(), &folder.join("plugins"))?;
+        let plugins = folder.join("plugins");
+        extension::install(&built.library, extension.folder_name(), &plugins)?;
         let component = guests::component(&components, example);
         let address = host::free_address(LISTEN)?;
         let config = fs::read_to_string(example.folder().join("backplane.toml"))
@@ -76,7 +71,7 @@ impl Demo {
         fs::copy(component, guests::component(&folder, example))
             .and_then(|_| fs::write(folder.join("backplane.toml"), config))
             .with_context(|| format!("cannot write to {}", folder.display()))?;
-        Ok(Self { host: host::binary(&artifacts, host)?, folder, address })
+        Ok(Self { host: built.binary, folder, address })
     }
 
     fn command(&self) -> Command {
