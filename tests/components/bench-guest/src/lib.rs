@@ -101,18 +101,18 @@ fn spread(at: u32) -> u64 {
 
 fn record(iterations: u32) -> u64 {
     let record = TenFields {
-        id: 1,
-        name: "a record".to_owned(),
-        count: 3,
-        ratio: 4.5,
-        active: true,
-        kind: 6,
-        title: "of ten fields".to_owned(),
-        offset: -8,
-        symbol: 'i',
-        note: "the tenth".to_owned(),
+        a: 1,
+        b: 2,
+        c: 3,
+        d: 4,
+        e: -5,
+        f: -6,
+        g: 7.5,
+        h: true,
+        i: 'i',
+        j: "the tenth".to_owned(),
     };
-    repeat(iterations, |_| calls::rec(black_box(&record)).id)
+    repeat(iterations, |_| calls::rec(black_box(&record)).d)
 }
 
 fn value(bytes: u32) -> Vec<u8> {
