@@ -14,7 +14,8 @@ pub mod spec;
 mod state;
 mod stdio;
 
-pub use ended::Ended;
+pub use ended::{Busy, Ended};
+pub use network::TargetError;
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};
 pub use request::ResponseBody;
 pub use state::State;

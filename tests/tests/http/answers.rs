@@ -5,7 +5,7 @@ use std::time::Duration;
 use backplane::workload::spec::Route;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::support::{Host, spec, within};
@@ -201,4 +201,23 @@ async fn a_client_that_leaves_ends_its_guest() {
         drop(stream);
         within(host.idle()).await;
     }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_a_response_ends_a_guest_that_waits() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("/?url=http://{}/", silent.local_addr().unwrap());
+    let mut spec = spec("outbound");
+    spec.limits.deadline = Some(Duration::from_secs(3600));
+    spec.network.http = vec!["127.0.0.1".to_owned()];
+    let host = Host::start([spec]).await;
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    let request = format!("GET {url} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // It begins an answer, and then says no more.
+    let (mut upstream, _) = within(silent.accept()).await.unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun").await.unwrap();
+    within(read_until(&mut stream, &mut String::new(), "begun")).await;
+    drop(stream);
+    within(host.idle()).await;
 }

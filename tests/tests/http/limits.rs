@@ -112,6 +112,17 @@ async fn a_guest_that_traps_behind_its_response_cuts_it_off() {
 }
 
 #[tokio::test]
+async fn a_guest_that_ends_at_a_limit_behind_its_response_cuts_it_off() {
+    let mut spec = limited();
+    spec.limits.cpu = Some(Duration::from_millis(50));
+    is_cut_off("/stream?bytes=1000000000000", spec).await;
+    let mut spec = limited();
+    spec.limits.cpu = None;
+    spec.limits.deadline = Some(Duration::from_millis(50));
+    is_cut_off("/stream?bytes=1000000000000", spec).await;
+}
+
+#[tokio::test]
 async fn a_guest_that_does_not_finish_its_body_cuts_it_off() {
     is_cut_off("/cut?bytes=200000", limited()).await;
 }
