@@ -3,12 +3,18 @@
 //! They know WIT and the names of the SDK's items; nothing of a host or of any interface.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 mod config;
 mod dispatch;
 mod export;
 mod names;
 mod options;
+#[cfg(test)]
+mod tests;
 mod types;
 mod wit;
 
