@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 use clap::Args;
 use serde::Serialize;
 
-use super::{flags::Global, output, table::table};
+use super::{flags::Global, output, start, table::table};
 use crate::{
-    config::Config,
+    config::{self, Config},
     provider::{
         folder::{self, Found},
         metadata::Refusal,
@@ -60,6 +60,7 @@ pub enum Status {
 impl Extensions {
     pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
         let config = global.load(Vec::new())?;
+        start::log(&config)?;
         let rows = survey(&config)?;
         if self.json {
             output::print_json(&rows)?;
@@ -135,12 +136,11 @@ fn survey(config: &Config) -> Result<Vec<ExtensionRow>, Report> {
             continue;
         };
         seen.insert(file.file.clone());
-        let changed = extension.digest.zip(file.digest).filter(|(pinned, found)| pinned != found);
         let mut row = row(&file, Status::Enabled);
         row.name = name.to_string();
-        if let Some((pinned, found)) = changed {
-            let refusal = Refusal::Changed { found, pinned };
-            row.status = Status::Refused { reason: refusal.to_string(), remedy: None };
+        // As the host would when it starts.
+        if let Some(reason) = refusal(&file, extension) {
+            row.status = Status::Refused { reason, remedy: None };
         }
         rows.push(row);
     }
@@ -148,6 +148,17 @@ fn survey(config: &Config) -> Result<Vec<ExtensionRow>, Report> {
         found.iter().filter(|f| !seen.contains(&f.file)).map(|f| row(f, Status::Available)),
     );
     Ok(rows)
+}
+
+/// Why the host would not load a file that the configuration enables, whatever is in it: who may
+/// write to its folder, or its pin.
+fn refusal(found: &Found, extension: &config::Extension) -> Option<String> {
+    let folder = found.file.parent().filter(|_| extension.file.is_some());
+    if let Some(Err(error)) = folder.map(folder::check) {
+        return Some(error.to_string());
+    }
+    let (pinned, found) = extension.digest.zip(found.digest)?;
+    (pinned != found).then(|| Refusal::Changed { found, pinned }.to_string())
 }
 
 fn row(found: &Found, status: Status) -> ExtensionRow {

@@ -117,6 +117,7 @@ pub struct Extension {
 impl Inspect {
     pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
         let config = global.load(Vec::new())?;
+        start::log(&config)?;
         let inspection = runtime::block_on(examine(&config, &self.file))?;
         if self.json {
             output::print_json(&inspection)?;

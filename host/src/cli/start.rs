@@ -6,10 +6,17 @@ use crate::{
     config::Config,
     control::{ControlError, Host, Settings},
     http::{Router, Server, signal},
+    observe,
     provider::set::Enabled,
     report::Report,
     workload::Workload,
 };
+
+/// Starts the log of a command that only looks at things: it may have to warn.
+pub(super) fn log(config: &Config) -> Result<(), Report> {
+    observe::start_log(&config.log)
+        .map_err(|error| Report::failure("the log cannot be started").caused_by(error))
+}
 
 /// A host with the extensions that the configuration enables.
 pub(super) async fn host(config: &Config) -> Result<Host, Report> {

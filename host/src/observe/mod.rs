@@ -29,6 +29,11 @@ pub enum ObserveError {
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
+/// Starts the log alone. Called once in a process, by commands that only look at things.
+pub fn start_log(config: &config::Log) -> Result<(), ObserveError> {
+    log::start(config)
+}
+
 /// Starts log and metrics. Called once in a process, by commands that run something.
 pub fn start(config: &config::Log) -> Result<Metrics, ObserveError> {
     log::start(config)?;
