@@ -141,7 +141,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
     /// Parameters that come in memory.
     fn load_root(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
         let abi = self.types.canonical_abi(&ty);
-        if offset % align(abi) != 0 {
+        if !offset.is_multiple_of(align(abi)) {
             bail!("the parameters are not aligned");
         }
         self.bytes(offset, abi.size32 as usize)?;
@@ -456,7 +456,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
 
     /// The bytes of a string.
     fn text(&mut self, pointer: usize, length: Option<usize>, align: usize) -> Result<&'m [u8]> {
-        if pointer % align != 0 {
+        if !pointer.is_multiple_of(align) {
             bail!("a string is not aligned");
         }
         let Some(length) = length else { bail!("a string lies outside of the memory") };
@@ -468,7 +468,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
     fn list(&mut self, element: InterfaceType, pointer: usize, length: usize) -> Result<()> {
         let abi = self.types.canonical_abi(&element);
         let size = abi.size32 as usize;
-        if pointer % align(abi) != 0 {
+        if !pointer.is_multiple_of(align(abi)) {
             bail!("a list is not aligned");
         }
         let Some(total) = length.checked_mul(size) else {

@@ -76,7 +76,7 @@ unsafe impl<const M: usize> Lower for RawResults<M> {
     ) -> Result<()> {
         let abi = cx.types.canonical_abi(&ty);
         let (size, align) = (abi.size32 as usize, (abi.align32 as usize).max(1));
-        if offset % align != 0 {
+        if !offset.is_multiple_of(align) {
             bail!("the place for the results is not aligned");
         }
         let mut scratch = Scratch::from_elem(0, size);
@@ -337,7 +337,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     fn flags(&mut self, count: usize) -> Result<SmallVec<[u8; 16]>> {
         let bytes = self.input.raw(count.div_ceil(8))?;
         if let Some(last) = bytes.last()
-            && count % 8 != 0
+            && !count.is_multiple_of(8)
             && last >> (count % 8) != 0
         {
             return Err(self.input.error(backplane_wire::Problem::UnknownFlags).into());
