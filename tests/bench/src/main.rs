@@ -56,7 +56,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     let only = arguments.only.as_deref().unwrap_or("");
     let report = match &arguments.bench {
-        Bench::Boundary(bench) => boundary::run(bench, only).map_err(|error| anyhow!("{error:?}"))?,
+        Bench::Boundary(bench) => {
+            boundary::run(bench, only).map_err(|error| anyhow!("{error:?}"))?
+        }
         Bench::Wire => wire::run(only)?,
     };
     let Report { rows, problems } = &report;

@@ -39,8 +39,7 @@ pub(crate) fn medians(subjects: &mut [Timed<'_>]) -> Result<Vec<f64>> {
     let counts = subjects.iter_mut().map(calibrate).collect::<Result<Vec<_>>>()?;
     let mut samples = vec![Vec::with_capacity(ROUNDS); subjects.len()];
     for round in 0..ROUNDS {
-        let mut turns: Vec<_> =
-            subjects.iter_mut().zip(&counts).zip(&mut samples).collect();
+        let mut turns: Vec<_> = subjects.iter_mut().zip(&counts).zip(&mut samples).collect();
         let first = round % turns.len().max(1);
         turns.rotate_left(first);
         for ((subject, count), samples) in turns {

@@ -15,8 +15,7 @@ const ELEMENTS: u32 = 1000;
 
 pub(crate) fn run(only: &str) -> Result<Report> {
     // As hashes are, and as small counts are.
-    let spread: Vec<u32> =
-        (0..ELEMENTS).map(|at| at.wrapping_mul(0x9e37_79b9)).collect();
+    let spread: Vec<u32> = (0..ELEMENTS).map(|at| at.wrapping_mul(0x9e37_79b9)).collect();
     let small: Vec<u32> = (0..ELEMENTS).map(|at| at % 100).collect();
     let mut report = Report::default();
     let mut keys = Vec::new();
@@ -31,7 +30,8 @@ pub(crate) fn run(only: &str) -> Result<Report> {
             subject: "local",
             baseline: "wrpc",
         };
-        let times = medians(&mut [there_and_back(list, Form::Local), there_and_back(list, Form::Wrpc)])?;
+        let times =
+            medians(&mut [there_and_back(list, Form::Local), there_and_back(list, Form::Wrpc)])?;
         if let [local, wrpc] = times.as_slice() {
             report.rows.push(key.nanoseconds(*local, *wrpc));
         }

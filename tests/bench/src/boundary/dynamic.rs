@@ -7,7 +7,7 @@ use wasmtime::{
 
 use super::{
     guest::{Data, core_linker},
-    typed::woken_by_another_task,
+    typed::another_task_answers,
 };
 
 /// A resource that holds a number, its representation's entry in the table.
@@ -23,15 +23,18 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
         store.data_mut().table.delete(Resource::<Cell>::new_own(rep))?;
         Ok(())
     })?;
-    calls.func_new_async("get", |store, _, params, results| at_once(get(store, params, results)))?;
-    calls.func_new_async("set", |store, _, params, results| at_once(set(store, params, results)))?;
+    calls
+        .func_new_async("get", |store, _, params, results| at_once(get(store, params, results)))?;
+    calls
+        .func_new_async("set", |store, _, params, results| at_once(set(store, params, results)))?;
     for name in ["list-u32", "list-pairs", "rec"] {
         calls.func_new_async(name, |_, _, params, results| at_once(echo(params, results)))?;
     }
     calls.func_new_async("pending", |_, _, params, results| -> Answer<'_> {
         Box::new(async move {
-            woken_by_another_task().await;
-            echo(params, results)
+            let ([Val::U32(v)], [result]) = (params, results) else { return misfit() };
+            *result = Val::U32(another_task_answers(*v).await?);
+            Ok(())
         })
     })?;
     calls.func_new_async("[constructor]cell", |store, _, params, results| {
@@ -47,11 +50,7 @@ fn at_once<'a>(outcome: Result<()>) -> Answer<'a> {
     Box::new(std::future::ready(outcome))
 }
 
-fn get(
-    mut store: StoreContextMut<'_, Data>,
-    params: &[Val],
-    results: &mut [Val],
-) -> Result<()> {
+fn get(mut store: StoreContextMut<'_, Data>, params: &[Val], results: &mut [Val]) -> Result<()> {
     let ([Val::String(key)], [result]) = (params, results) else { return misfit() };
     let value = store.data_mut().values.get(key);
     let value = value.map(|value| Val::List(value.iter().copied().map(Val::U8).collect()));
@@ -59,11 +58,7 @@ fn get(
     Ok(())
 }
 
-fn set(
-    mut store: StoreContextMut<'_, Data>,
-    params: &[Val],
-    results: &mut [Val],
-) -> Result<()> {
+fn set(mut store: StoreContextMut<'_, Data>, params: &[Val], results: &mut [Val]) -> Result<()> {
     let ([Val::String(key), Val::List(value)], [result]) = (params, results) else {
         return misfit();
     };

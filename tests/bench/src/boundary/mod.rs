@@ -140,8 +140,8 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         keys: Vec::new(),
         only: only.to_owned(),
     };
-    let [calls, keyvalue] = ["bench-guest.wasm", "bench-keyvalue.wasm"]
-        .map(|name| arguments.components.join(name));
+    let [calls, keyvalue] =
+        ["bench-guest.wasm", "bench-keyvalue.wasm"].map(|name| arguments.components.join(name));
     describe(arguments, &calls, &keyvalue);
 
     for (kind, engine) in ENGINES {
@@ -214,7 +214,8 @@ impl Bench {
         let engine = self.engines.get(kind);
         self.runtime.block_on(async {
             Ok(vec![
-                Guest::new(engine, component, self.natives.linker(engine, component).await?).await?,
+                Guest::new(engine, component, self.natives.linker(engine, component).await?)
+                    .await?,
                 Guest::new(engine, component, typed::linker(engine)?).await?,
                 Guest::new(engine, component, dynamic::linker(engine)?).await?,
             ])
@@ -226,20 +227,15 @@ impl Bench {
         let engine = self.engines.get(kind);
         self.runtime.block_on(async {
             Ok(vec![
-                Guest::new(engine, component, self.natives.linker(engine, component).await?).await?,
+                Guest::new(engine, component, self.natives.linker(engine, component).await?)
+                    .await?,
                 Guest::new(engine, component, guest::keyvalue_linker(engine)?).await?,
             ])
         })
     }
 
     /// Measures a case. One that fails leaves its rows out, and so fails the benchmark.
-    fn measure(
-        &mut self,
-        case: &Case,
-        engine: &str,
-        names: &[&'static str],
-        guests: &mut [Guest],
-    ) {
+    fn measure(&mut self, case: &Case, engine: &str, names: &[&'static str], guests: &mut [Guest]) {
         let full_name = case.full_name(engine);
         if !full_name.contains(&self.only) {
             return;
@@ -247,8 +243,7 @@ impl Bench {
         eprintln!("measuring {full_name}, {} bytes", case.bytes);
         let keys = case.keys(engine, names);
         let runtime = &self.runtime;
-        let mut timed: Vec<_> =
-            guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
+        let mut timed: Vec<_> = guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
         match medians(&mut timed).as_deref() {
             Ok([subject, baselines @ ..]) => {
                 let rows = keys.iter().zip(baselines);
