@@ -25,7 +25,8 @@ mod bindings {
 }
 
 /// A resource that holds a number.
-pub(super) struct Cell(u32);
+#[allow(unreachable_pub, reason = "the generated module exports it under its own name")]
+pub struct Cell(u32);
 
 /// A linker with the functions compiled in.
 pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
