@@ -7,7 +7,7 @@ use wasmtime::{
 
 use super::{
     guest::{Data, core_linker},
-    typed::woken_by_another_task,
+    typed::another_task_answers,
 };
 
 /// A resource that holds a number, its representation's entry in the table.
@@ -32,8 +32,9 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Data>> {
     }
     calls.func_new_async("pending", |_, _, params, results| -> Answer<'_> {
         Box::new(async move {
-            woken_by_another_task().await;
-            echo(params, results)
+            let ([Val::U32(v)], [result]) = (params, results) else { return misfit() };
+            *result = Val::U32(another_task_answers(*v).await?);
+            Ok(())
         })
     })?;
     calls.func_new_async("[constructor]cell", |store, _, params, results| {
