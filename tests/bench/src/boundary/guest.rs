@@ -78,7 +78,7 @@ impl Guest {
         let run = instance
             .get_export_index(&mut store, Some(&driver), "run")
             .context("the guest's driver has no function `run`")?;
-        let run = instance.get_typed_func(&mut store, &run)?;
+        let run = instance.get_typed_func(&mut store, run)?;
         Ok(Self { store, run })
     }
 
