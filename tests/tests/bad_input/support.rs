@@ -125,8 +125,7 @@ impl Lab {
     pub(crate) async fn start<A: AsRef<OsStr>>(&self, arguments: impl AsRef<[A]>) -> Running {
         let mut command = self.command(arguments.as_ref());
         let line = line(&command);
-        let mut child =
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (log, seen) = watch::channel(String::new());
         let reader = tokio::spawn(async move {
