@@ -110,9 +110,8 @@ impl Status {
 /// Looks at every file of the plugins folder and every extension of the configuration, without running
 /// any of their code.
 fn survey(config: &Config) -> Result<Vec<ExtensionRow>, Report> {
-    let found = folder::scan(&config.plugins).map_err(|error| {
-        Report::bad_input("the plugins folder is not used").caused_by(error)
-    })?;
+    let found = folder::scan(&config.plugins)
+        .map_err(|error| Report::bad_input("the plugins folder is not used").caused_by(error))?;
     let mut rows = Vec::new();
     let mut seen = BTreeSet::new();
     for (name, extension) in config.extensions.iter().filter(|(_, e)| e.enabled) {
@@ -145,7 +144,9 @@ fn survey(config: &Config) -> Result<Vec<ExtensionRow>, Report> {
         }
         rows.push(row);
     }
-    rows.extend(found.iter().filter(|f| !seen.contains(&f.file)).map(|f| row(f, Status::Available)));
+    rows.extend(
+        found.iter().filter(|f| !seen.contains(&f.file)).map(|f| row(f, Status::Available)),
+    );
     Ok(rows)
 }
 
