@@ -164,7 +164,7 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         Some(spec) => spec.clone(),
         None => Spec::plain(file),
     };
-    let host = start::host(config).await?;
+    let host = start::look(config).await?;
     let loaded = host.load(spec).await.map_err(|error| start::report(config, error))?;
     let own = host.imports(&loaded).map_err(|error| start::report(config, error))?;
     let links = loaded.spec().links.clone();
@@ -191,7 +191,6 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         exports: loaded.exports(),
         warnings: warnings(&loaded, &own),
     };
-    host.shutdown().await;
     Ok(component)
 }
 

@@ -20,8 +20,17 @@ pub(super) fn log(config: &Config) -> Result<(), Report> {
 
 /// A host with the extensions that the configuration enables.
 pub(super) async fn host(config: &Config) -> Result<Host, Report> {
+    Host::start(settings(config)).await.map_err(|error| report(config, error))
+}
+
+/// A host that knows those extensions and runs none of their code.
+pub(super) async fn look(config: &Config) -> Result<Host, Report> {
+    Host::look(settings(config)).await.map_err(|error| report(config, error))
+}
+
+fn settings(config: &Config) -> Settings {
     let enable = config.extensions.iter().filter(|(_, extension)| extension.enabled);
-    let settings = Settings {
+    Settings {
         data: config.data.clone(),
         plugins: config.plugins.clone(),
         enable: enable
@@ -35,8 +44,7 @@ pub(super) async fn host(config: &Config) -> Result<Host, Report> {
         links: config.links.clone(),
         instances: config.engine.instances,
         cache: config.engine.cache,
-    };
-    Host::start(settings).await.map_err(|error| report(config, error))
+    }
 }
 
 /// Serves the workloads until SIGTERM or SIGINT, drains, and ends the host.

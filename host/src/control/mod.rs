@@ -99,23 +99,36 @@ impl Host {
         tokio::task::spawn_blocking(move || {
             let data = |source| ControlError::Data { path: settings.data.clone(), source };
             writable(&settings.data).map_err(data)?;
-            let engines = Engines::new(&EngineSettings {
-                cache: settings.cache.then(|| settings.data.join("cache")),
-                instances: settings.instances,
-            })?;
-            let providers = ProviderSet::start(&ProviderSettings {
-                plugins: settings.plugins,
-                data: settings.data.clone(),
-                enable: settings.enable,
-            })?;
-            Ok(Self {
-                engines,
-                providers,
-                links: settings.links,
-                next_id: std::sync::atomic::AtomicU64::new(1),
-            })
+            let cache = settings.cache.then(|| settings.data.join("cache"));
+            Self::new(settings, cache, ProviderSet::start)
         })
         .await?
+    }
+
+    /// A host to look at components with: it knows the extensions by their files alone, runs none of
+    /// their code, and leaves nothing in the data folder. It can plan workloads, not prepare them.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when an engine fails, or an extension would be refused by its file.
+    pub async fn look(settings: Settings) -> Result<Self, ControlError> {
+        tokio::task::spawn_blocking(move || Self::new(settings, None, ProviderSet::declared))
+            .await?
+    }
+
+    fn new(
+        settings: Settings,
+        cache: Option<PathBuf>,
+        providers: impl FnOnce(&ProviderSettings) -> Result<ProviderSet, StartError>,
+    ) -> Result<Self, ControlError> {
+        let engines = Engines::new(&EngineSettings { cache, instances: settings.instances })?;
+        let providers = providers(&ProviderSettings {
+            plugins: settings.plugins,
+            data: settings.data,
+            enable: settings.enable,
+        })?;
+        let next_id = std::sync::atomic::AtomicU64::new(1);
+        Ok(Self { engines, providers, links: settings.links, next_id })
     }
 
     /// The providers.

@@ -65,6 +65,58 @@ pub struct NativeConfig {
     pub config: serde_json::Value,
 }
 
+impl NativeConfig {
+    /// Reads the library's file, compares its pin and checks what it says of itself. None of its code
+    /// runs.
+    fn read(&self) -> Result<(Vec<u8>, Digest, Library), Refusal> {
+        let bytes = fs::read(&self.file).map_err(Refusal::Unreadable)?;
+        let found = Digest::of(&bytes);
+        if let Some(pinned) = self.pin
+            && pinned != found
+        {
+            return Err(Refusal::Changed { found, pinned });
+        }
+        let library = Library::read(&bytes)?;
+        Ok((bytes, found, library))
+    }
+}
+
+/// A native extension as its file declares it: nothing of it runs, and nothing can be bound to it.
+pub(crate) struct Declared {
+    name: ProviderName,
+    offers: Vec<Offer>,
+}
+
+impl Declared {
+    /// Reads and checks the library's file.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], as [`Native::load`] without running it.
+    pub(crate) fn read(config: &NativeConfig) -> Result<Self, Refusal> {
+        let (_, _, library) = config.read()?;
+        Ok(Self { name: config.name.clone(), offers: library.offers })
+    }
+}
+
+impl Provider for Declared {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn offers(&self) -> &[Offer] {
+        &self.offers
+    }
+
+    fn bind(&self, _: &WorkloadIdentity, _: &serde_json::Value) -> Bound {
+        Box::pin(async { Err(BindError("the extension was read, not loaded".to_owned())) })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
 impl Native {
     /// Loads the library, checks it and creates its instance. Blocks.
     ///
@@ -80,14 +132,7 @@ impl Native {
         private: &Path,
         data: &Path,
     ) -> Result<Self, Refusal> {
-        let bytes = fs::read(&config.file).map_err(Refusal::Unreadable)?;
-        let found = Digest::of(&bytes);
-        if let Some(pinned) = config.pin
-            && pinned != found
-        {
-            return Err(Refusal::Changed { found, pinned });
-        }
-        let library = Library::read(&bytes)?;
+        let (bytes, found, library) = config.read()?;
         let copy = keep(&bytes, found, private).map_err(Refusal::Unreadable)?;
         let module = open(&copy)?;
         let description = (module.describe())();

@@ -43,10 +43,7 @@ pub enum LinkError {
         first: ProviderName,
     },
     /// A link names a provider that the host does not have.
-    #[error(
-        "a link gives `{import}` to the provider `{provider}`, which this host does not have; it has {}. Enable it with `enable = [\"{provider}\"]`",
-        list(known)
-    )]
+    #[error("a link gives `{import}` to the provider `{provider}`, which this host does not have; it has {}. Enable it with `enable = [{}]`", list(known), enabled(known, provider.as_str()))]
     UnknownProvider {
         /// The interface.
         import: InterfaceName,
@@ -143,6 +140,12 @@ fn list<T: std::fmt::Display>(items: &[T]) -> String {
         [] => "none".to_owned(),
         items => items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", "),
     }
+}
+
+/// What is to stand in `enable` for one more than there are.
+fn enabled(known: &[ProviderName], more: &str) -> String {
+    let names: BTreeSet<_> = known.iter().map(ProviderName::as_str).chain([more]).collect();
+    names.into_iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// The imports of a component, each with the provider that is to serve it.
@@ -278,11 +281,8 @@ fn remedy(import: &Import, providers: &ProviderSet) -> (String, Option<String>) 
         offers.then_some((library, &found.file))
     });
     if let Some((library, file)) = lying {
-        let mut enabled: BTreeSet<String> =
-            providers.names().iter().map(|name| format!("\"{name}\"")).collect();
-        enabled.insert(format!("\"{}\"", library.metadata.name));
-        let enabled = enabled.into_iter().collect::<Vec<_>>().join(", ");
         let name = &library.metadata.name;
+        let enabled = enabled(&providers.names(), name);
         let remedy = format!(
             "; the extension `{name}` ({}) would, but is not enabled: set `enable = [{enabled}]` in the host's config",
             file.display()

@@ -6,7 +6,7 @@ use super::{
     Provider,
     folder::{self, FolderError, Found},
     metadata::Refusal,
-    native::{Native, NativeConfig},
+    native::{Declared, Native, NativeConfig},
 };
 use crate::name::{Digest, ProviderName};
 
@@ -78,23 +78,44 @@ impl ProviderSet {
     ///
     /// [`StartError`] for the first that cannot be loaded; those before it are shut down.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        let private = settings.data.join("extensions").join("libraries");
+        Self::each(settings, |config| {
+            let data = settings.data.join("extensions").join(config.name.as_str());
+            let native = Native::load(config, &private, &data)?;
+            tracing::info!(extension = %config.name, file = %config.file.display(), "extension loaded");
+            Ok(Arc::new(native))
+        })
+    }
+
+    /// The enabled extensions as their files declare them, for finding out who would serve what. None
+    /// of their code runs, and nothing can be bound to them. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] for the first that the host would refuse by its file.
+    pub fn declared(settings: &Settings) -> Result<Self, StartError> {
+        Self::each(settings, |config| Ok(Arc::new(Declared::read(config)?)))
+    }
+
+    fn each(
+        settings: &Settings,
+        make: impl Fn(&NativeConfig) -> Result<Arc<dyn Provider>, Refusal>,
+    ) -> Result<Self, StartError> {
         let found = folder::scan(&settings.plugins)?;
-        let mut providers: Vec<Arc<dyn Provider>> = Vec::new();
+        let mut providers = Vec::new();
         for enabled in &settings.enable {
-            let file = locate(enabled, &found, settings)?;
             let config = NativeConfig {
                 name: enabled.name.clone(),
-                file: file.clone(),
+                file: locate(enabled, &found, settings)?,
                 pin: enabled.digest,
                 config: enabled.config.clone(),
             };
-            let private = settings.data.join("extensions").join("libraries");
-            let data = settings.data.join("extensions").join(enabled.name.as_str());
-            let native = Native::load(&config, &private, &data).map_err(|refusal| {
-                StartError::Refused { name: enabled.name.clone(), file: file.clone(), refusal }
+            let provider = make(&config).map_err(|refusal| StartError::Refused {
+                name: config.name.clone(),
+                file: config.file.clone(),
+                refusal,
             })?;
-            tracing::info!(extension = %enabled.name, file = %file.display(), "extension loaded");
-            providers.push(Arc::new(native));
+            providers.push(provider);
         }
         Ok(Self { providers, available: found })
     }

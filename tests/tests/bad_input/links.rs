@@ -40,6 +40,13 @@ async fn the_line_that_enables_an_extension_keeps_those_that_are_enabled() {
     lab.run(["run".as_ref(), counter.as_os_str()])
         .await
         .is_refused(&["enable = [\"keyvalue\", \"probe\"]"]);
+
+    let link = "[[links]]\ntarget = \"wasi:keyvalue\"\nprovider = \"keyvalue\"\n";
+    let lab = lab.with_config(&format!("enable = [\"probe\"]\n{link}"));
+    lab.run(["run".as_ref(), counter.as_os_str()]).await.is_refused(&[
+        "to the provider `keyvalue`, which this host does not have; it has `probe`",
+        "enable = [\"keyvalue\", \"probe\"]",
+    ]);
 }
 
 #[tokio::test]

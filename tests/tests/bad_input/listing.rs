@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Lab, library};
+use crate::support::{Lab, component, library};
 
 #[tokio::test]
 async fn extensions_are_listed_with_version_interfaces_and_digest() {
@@ -34,4 +34,29 @@ async fn extensions_are_listed_with_version_interfaces_and_digest() {
         assert_eq!(json[0]["digest"], digest);
         assert_eq!(json[0]["interfaces"], serde_json::json!(interfaces));
     }
+}
+
+#[tokio::test]
+async fn inspect_says_who_would_serve_each_import_and_leaves_a_running_host_alone() {
+    let counter = component("counter");
+    let lab = Lab::new().with_keyvalue().with_config(&format!(
+        "enable = [\"keyvalue\"]\n[http]\nlisten = \"127.0.0.1:0\"\n[workloads.counter]\n\
+         component = {counter:?}\nhttp = {{}}\n"
+    ));
+    // Its extension has a file that no second process may open.
+    let running = lab.start(["host"]).await;
+    let inspected = lab.run(["inspect".as_ref(), counter.as_os_str()]).await;
+    let served = |interface: &str| {
+        let row = inspected.succeeds().lines().find(|line| line.starts_with(interface)).unwrap();
+        row.split_whitespace().last().unwrap()
+    };
+    assert_eq!(served("wasi:keyvalue/store@0.2.0-draft2"), "keyvalue");
+    assert_eq!(served("wasi:keyvalue/atomics@0.2.0-draft2"), "keyvalue");
+    assert_eq!(served("wasi:http/types@"), "host");
+    running.stop().await;
+
+    // Nor does it leave anything behind.
+    let lab = Lab::new();
+    lab.run(["inspect".as_ref(), counter.as_os_str()]).await.succeeds();
+    assert!(!lab.path("data").exists() && !lab.path("state").exists());
 }
