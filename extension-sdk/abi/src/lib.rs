@@ -10,6 +10,8 @@
 //! it ([`Buffer`], `RString`, `FfiFuture`). Who may unwind: nobody. Every function here catches the
 //! panics of its own side.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod buffer;
 mod host;
 mod metadata;
