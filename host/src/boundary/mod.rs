@@ -1,8 +1,8 @@
 //! The boundary between a guest's memory and wire values.
 //!
 //! A call of an import that is not core goes through here: its arguments are lifted out of the guest
-//! ([`lift`]) into one message, the message goes to whoever is linked ([`call`]), and the answer is
-//! lowered into the guest ([`lower`]). Nothing here knows any interface, any provider or any transport.
+//! (`lift`) into one message, the message goes to whoever is linked ([`call`]), and the answer is
+//! lowered into the guest (`lower`). Nothing here knows any interface, any provider or any transport.
 //!
 //! # Safety
 //!
@@ -30,7 +30,7 @@
 //!   message. Every string and list costs hostcall fuel by its size in memory.
 //! - *Handles.* The runtime's own tables turn a guest's index into the representation that this module
 //!   gave out, for the resource type of the function's signature; the type is compared with the
-//!   binding's, the owner with the one in the store's table ([`handles`]). The runtime's typed lift of
+//!   binding's, the owner with the one in the store's table (`handles`). The runtime's typed lift of
 //!   host resources is not used, since it panics on a foreign one.
 
 pub mod call;
