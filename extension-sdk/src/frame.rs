@@ -2,153 +2,93 @@
 //! answer is not at hand.
 
 use std::{
-    alloc::Layout,
+    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    cell::Cell,
     future::Future,
     marker::PhantomData,
-    mem,
     pin::Pin,
+    ptr::NonNull,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use abi_stable::std_types::{RErr, ROk};
 use async_ffi::FfiFuture;
-use backplane_abi::{Buffer, CallContext, Finished, Outcome};
-use backplane_wire::{Encode, Form, Writer};
+use backplane_abi::{CallContext, Finished, Outcome};
 
 use crate::{
-    Failure,
+    Failure, Host,
     failure::to_failed,
-    host::form,
     log,
     module::{Bound, BoundRef},
     panics::catch,
-    resource::{Table, with_table},
     runtime,
-    scratch::{self, Block, Scratch},
 };
 
-type Answer<T> = Result<T, Failure>;
+type Answer = Result<Vec<u8>, Failure>;
 
-/// Runs a handler's future as far as it goes. `HANDLES` says that the result has resources in it,
-/// which get their handles when it is encoded.
+/// Runs a handler's future as far as it goes. An answer at hand costs no allocation besides its own.
 ///
 /// The future is made by `make`, in the place where it stays: it is never copied.
 #[inline]
-pub fn answer<B, F, T, const HANDLES: bool>(
+pub fn answer<B, F>(
     bound: BoundRef<B>,
     call: &CallContext,
     make: impl FnOnce(crate::Context) -> F,
 ) -> Outcome
 where
     B: Send + Sync + 'static,
-    F: Future<Output = Answer<T>> + Send + 'static,
-    T: Encode + 'static,
+    F: Future<Output = Answer> + Send + 'static,
 {
-    let outcome = catch(|| {
-        scratch::with(|scratch| {
-            let _entered = (runtime::enter(scratch), log::inside(bound.host()));
-            let block = scratch.block(Layout::new::<F>());
-            let mut frame = Frame::new(block, || make(bound.context(*call)));
-            match frame.poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(result) => {
-                    scratch.keep(frame.into_block());
-                    match result {
-                        Ok(value) => {
-                            let bytes =
-                                encode::<T, HANDLES>(scratch, bound.table(), form(call), &value);
-                            Outcome::Ready(bytes)
-                        }
-                        Err(failure) => Outcome::Failed(to_failed(failure)),
-                    }
-                }
-                Poll::Pending => {
-                    let (form, kept) = (form(call), Some(bound.keep()));
-                    let pending = Pending::<B, F, T, HANDLES> { frame, form, bound, kept };
-                    Outcome::Pending(FfiFuture::new(pending))
-                }
-            }
-        })
+    let mut frame = Frame::new(|| make(bound.context(*call)));
+    let polled = catch(|| {
+        let _entered = (runtime::enter(), log::inside(bound.host()));
+        frame.poll(&mut Context::from_waker(Waker::noop()))
     });
-    match outcome {
-        Ok(outcome) => outcome,
-        Err(failure) => Outcome::Failed(to_failed(failure)),
+    match polled {
+        Ok(Poll::Ready(Ok(bytes))) => Outcome::Ready(bytes.into()),
+        Ok(Poll::Ready(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
+        Ok(Poll::Pending) => {
+            let (host, bound) = (*bound.host(), Some(bound.keep()));
+            Outcome::Pending(FfiFuture::new(Pending { frame, host, bound }))
+        }
     }
-}
-
-#[inline]
-fn encode<T: Encode, const HANDLES: bool>(
-    scratch: &Scratch,
-    table: &'static Table,
-    form: Form,
-    value: &T,
-) -> Buffer {
-    let mut writer = Writer::append_to(scratch.result(value.size_hint()), form);
-    if HANDLES {
-        with_table(table, || value.encode(&mut writer));
-    } else {
-        value.encode(&mut writer);
-    }
-    scratch::into_buffer(writer.into_vec())
 }
 
 /// A call whose answer is not at hand. Dropped before it is finished, it is cancelled.
-struct Pending<B: 'static, F, T, const HANDLES: bool>
-where
-    F: Future<Output = Answer<T>>,
-{
+struct Pending<B, F: Future<Output = Answer>> {
     frame: Frame<F>,
-    form: Form,
-    bound: BoundRef<B>,
-    /// Keeps `bound` alive. The future refers to it, so that goes first.
-    kept: Option<Arc<Bound<B>>>,
+    host: Host,
+    /// The future refers to the binding, so it goes first.
+    bound: Option<Arc<Bound<B>>>,
 }
 
-impl<B, F, T: Encode, const HANDLES: bool> Future for Pending<B, F, T, HANDLES>
-where
-    F: Future<Output = Answer<T>>,
-{
+impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
     type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
-        let this = &mut *self;
         let polled = catch(|| {
-            let bound = this.bound;
-            scratch::with(|scratch| {
-                let _entered = (runtime::enter(scratch), log::inside(bound.host()));
-                this.frame.poll(context).map(|result| {
-                    let form = this.form;
-                    result.map(|value| encode::<T, HANDLES>(scratch, bound.table(), form, &value))
-                })
-            })
+            let _entered = (runtime::enter(), log::inside(&self.host));
+            self.frame.poll(context)
         });
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(Ok(bytes))) => Poll::Ready(ROk(bytes)),
+            Ok(Poll::Ready(Ok(bytes))) => Poll::Ready(ROk(bytes.into())),
             Ok(Poll::Ready(Err(failure))) | Err(failure) => Poll::Ready(RErr(to_failed(failure))),
         }
     }
 }
 
 // The future in the frame does not move with it, and the binding is behind a pointer.
-impl<B, F, T, const HANDLES: bool> Unpin for Pending<B, F, T, HANDLES> where
-    F: Future<Output = Answer<T>>
-{
-}
+impl<B, F: Future<Output = Answer>> Unpin for Pending<B, F> {}
 
-impl<B, F, T, const HANDLES: bool> Drop for Pending<B, F, T, HANDLES>
-where
-    F: Future<Output = Answer<T>>,
-{
+impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
     fn drop(&mut self) {
-        let _inside = log::inside(self.bound.host());
         let dropped = catch(|| {
-            scratch::with(|scratch| {
-                let _entered = runtime::enter(scratch);
-                self.frame.end();
-            });
+            let _entered = (runtime::enter(), log::inside(&self.host));
+            self.frame.end();
         });
-        let unbound = catch(|| self.kept = None);
+        let unbound = catch(|| self.bound = None);
         if let Err(failure) = dropped.and(unbound) {
             tracing::error!("a cancelled call {failure}");
         }
@@ -159,8 +99,8 @@ where
 ///
 /// It holds its future until the future has answered or panicked, or `end` is called.
 struct Frame<F> {
-    block: Block,
-    /// Whether an `F` stands in the block.
+    memory: Memory,
+    /// Whether an `F` stands in the memory.
     holds: bool,
     future: PhantomData<F>,
 }
@@ -168,50 +108,40 @@ struct Frame<F> {
 // SAFETY: the frame owns its future and its memory alone.
 unsafe impl<F: Send> Send for Frame<F> {}
 
-impl<F> Frame<F> {
-    /// `block` has the layout of `F`.
+impl<F: Future<Output = Answer>> Frame<F> {
     #[inline]
-    fn new(block: Block, make: impl FnOnce() -> F) -> Self {
-        debug_assert!(block.start().cast::<F>().is_aligned());
-        // SAFETY: the block is the frame's alone, with room and alignment for an `F`.
-        unsafe { block.start().cast::<F>().write(make()) };
-        Self { block, holds: true, future: PhantomData }
+    fn new(make: impl FnOnce() -> F) -> Self {
+        let memory = Memory::new(Layout::new::<F>());
+        // SAFETY: the memory is the frame's alone, and has room and alignment for an `F`.
+        unsafe { memory.start.cast::<F>().write(make()) };
+        Self { memory, holds: true, future: PhantomData }
     }
 
-    /// The memory, for another. The future must have ended.
-    #[inline]
-    fn into_block(mut self) -> Block {
-        if self.holds { Block::none() } else { mem::replace(&mut self.block, Block::none()) }
-    }
-
-    /// Drops the future. Its destructor may panic, and then is not run again.
-    #[inline]
-    fn end(&mut self) {
-        if mem::take(&mut self.holds) {
-            // SAFETY: `new` wrote an `F` there, and `holds` says that it has not been dropped.
-            unsafe { self.block.start().cast::<F>().drop_in_place() }
-        }
-    }
-}
-
-impl<F, T> Frame<F>
-where
-    F: Future<Output = Answer<T>>,
-{
     /// Polls the future, and ends it once it has answered.
     #[inline]
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer<T>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
         if !self.holds {
             return Poll::Ready(Err(Failure::new("a call was polled after it had ended")));
         }
         // SAFETY: `new` wrote an `F` there, and it has not been dropped. It stays there until `end`
         // and never moves: that is what pinning asks for.
-        let future = unsafe { Pin::new_unchecked(self.block.start().cast::<F>().as_mut()) };
+        let future = unsafe { Pin::new_unchecked(self.memory.start.cast::<F>().as_mut()) };
         let polled = future.poll(context);
         if polled.is_ready() {
             self.end();
         }
         polled
+    }
+}
+
+impl<F> Frame<F> {
+    /// Drops the future. Its destructor may panic, and then is not run again.
+    #[inline]
+    fn end(&mut self) {
+        if std::mem::take(&mut self.holds) {
+            // SAFETY: `new` wrote an `F` there, and `holds` says that it has not been dropped.
+            unsafe { self.memory.start.cast::<F>().drop_in_place() }
+        }
     }
 }
 
@@ -223,6 +153,74 @@ impl<F> Drop for Frame<F> {
             if let Err(failure) = catch(|| self.end()) {
                 tracing::error!("the end of a call {failure}");
             }
+        }
+    }
+}
+
+/// Memory for a future.
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+/// The block that each thread keeps for the next call: most futures fit.
+const SPARE: Layout = match Layout::from_size_align(1024, 64) {
+    Ok(layout) => layout,
+    Err(_) => Layout::new::<u64>(),
+};
+
+thread_local! {
+    static SPARE_BLOCK: Cell<Option<Spare>> = const { Cell::new(None) };
+}
+
+/// A block of layout `SPARE` that nobody uses.
+struct Spare(NonNull<u8>);
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        // SAFETY: the block was allocated with this layout, and the spare is its only owner.
+        unsafe { dealloc(self.0.as_ptr(), SPARE) }
+    }
+}
+
+impl Memory {
+    #[inline]
+    fn new(wanted: Layout) -> Self {
+        if wanted.size() > SPARE.size() || wanted.align() > SPARE.align() {
+            return Self::allocate(wanted);
+        }
+        // A thread that ends has no spare block any more.
+        match SPARE_BLOCK.try_with(Cell::take) {
+            Ok(Some(spare)) => {
+                let start = spare.0;
+                std::mem::forget(spare);
+                Self { start, layout: SPARE }
+            }
+            Ok(None) | Err(_) => Self::allocate(SPARE),
+        }
+    }
+
+    #[cold]
+    fn allocate(layout: Layout) -> Self {
+        // SAFETY: no layout that gets here has size 0: a future holds its arguments.
+        let start = unsafe { alloc(layout) };
+        match NonNull::new(start) {
+            Some(start) => Self { start, layout },
+            None => handle_alloc_error(layout),
+        }
+    }
+}
+
+impl Drop for Memory {
+    #[inline]
+    fn drop(&mut self) {
+        if self.layout == SPARE {
+            let spare = Spare(self.start);
+            // Where the thread has one already, or ends, the block is freed.
+            drop(SPARE_BLOCK.try_with(|block| block.replace(Some(spare))));
+        } else {
+            // SAFETY: `allocate` made it with this layout, and the memory is its only owner.
+            unsafe { dealloc(self.start.as_ptr(), self.layout) }
         }
     }
 }

@@ -190,7 +190,6 @@ mod module;
 mod panics;
 mod resource;
 mod runtime;
-mod scratch;
 mod time;
 mod world;
 
@@ -220,8 +219,8 @@ pub mod __private {
         frame::answer,
         module::{BoundRef, Exported, array, concatenate, length, loaded_as_library, module},
         world::{
-            Arguments, FunctionName, ResourceName, World, decode, decode_with_handles,
-            unimplemented,
+            Arguments, FunctionName, ResourceName, World, decode, decode_with_handles, encode,
+            encode_with_handles, unimplemented,
         },
     };
 }

@@ -28,7 +28,7 @@ use crate::{
     log,
     panics::{catch, panicked},
     resource::Table,
-    runtime, scratch,
+    runtime,
     world::World,
 };
 
@@ -141,12 +141,6 @@ impl<B> BoundRef<B> {
     #[inline]
     pub(crate) fn host(self) -> &'static Host {
         self.0.core.workload.host()
-    }
-
-    /// The workload's resources.
-    #[inline]
-    pub(crate) fn table(self) -> &'static Table {
-        &self.0.core.table
     }
 
     /// The context of a call.
@@ -274,10 +268,8 @@ unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: 
     let bound = unsafe { BoundRef::<E::Binding>::new(binding) };
     let _inside = log::inside(bound.host());
     let dropped = catch(|| {
-        scratch::with(|scratch| {
-            let _entered = runtime::enter(scratch);
-            bound.table().remove(resource, handle).is_some()
-        })
+        let _entered = runtime::enter();
+        bound.0.core.table.remove(resource, handle).is_some()
     });
     let workload = bound.0.core.workload.name();
     match dropped {
@@ -294,7 +286,7 @@ unsafe extern "C" fn unbind<E: Extension>(binding: BindingPtr) {
     let bound = unsafe { Arc::from_raw(binding.0.cast::<Bound<E::Binding>>()) };
     let _inside = log::inside(bound.core.workload.host());
     let unbound = catch(|| {
-        let _entered = scratch::with(runtime::enter);
+        let _entered = runtime::enter();
         drop_resources(&bound.core);
         let Some(Bound { binding, core, instance }) = Arc::into_inner(bound) else {
             return tracing::error!("a workload was unbound while a call of it was running");

@@ -1,6 +1,7 @@
 //! The tokio runtime of a loaded library: one for every extension in it, apart from the host's.
 
 use std::{
+    cell::Cell,
     future::Future,
     panic::AssertUnwindSafe,
     sync::{
@@ -14,7 +15,7 @@ use std::{
 use futures::FutureExt;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-use crate::{Failure, panics, scratch::Scratch};
+use crate::{Failure, panics};
 
 static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
 
@@ -46,21 +47,26 @@ pub(crate) fn start(workers: usize) -> Result<&'static Runtime, Failure> {
     })
 }
 
+thread_local! {
+    /// Whether this thread has entered the runtime for good.
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Makes the runtime the current one of this thread, at least until the guard is dropped.
 ///
 /// In a library the thread stays inside, since its tokio is nobody else's; the next call then finds
 /// a flag. Linked statically the host's own runtime comes back with the end of the guard.
 #[inline]
-pub(crate) fn enter(scratch: &Scratch) -> Option<EnterGuard<'static>> {
-    if scratch.entered.get() { None } else { enter_first(scratch) }
+pub(crate) fn enter() -> Option<EnterGuard<'static>> {
+    if ENTERED.get() { None } else { enter_first() }
 }
 
 #[cold]
-fn enter_first(scratch: &Scratch) -> Option<EnterGuard<'static>> {
+fn enter_first() -> Option<EnterGuard<'static>> {
     let guard = RUNTIME.get().and_then(|runtime| runtime.as_ref().ok()).map(Runtime::enter);
     if guard.is_some() && is_library() {
         std::mem::forget(guard);
-        scratch.entered.set(true);
+        ENTERED.set(true);
         return None;
     }
     guard

@@ -123,6 +123,19 @@ fn bad_arguments(function: &FunctionName, error: Error) -> Failure {
     )
 }
 
+/// Encodes a result.
+#[inline]
+pub fn encode<T: Encode>(cx: &Context, result: &T) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(cx.form(), result.size_hint());
+    result.encode(&mut writer);
+    writer.into_vec()
+}
+
+/// Encodes a result that has resources in it, which get their handles here.
+pub fn encode_with_handles<T: Encode>(cx: &Context, result: &T) -> Vec<u8> {
+    with_table(cx.table(), || encode(cx, result))
+}
+
 /// The answer to a number that names no function.
 #[cold]
 pub fn unimplemented(function: u32) -> Outcome {

@@ -407,20 +407,25 @@ impl Generator<'_> {
             quote!(decode)
         };
         let hold = if self.shares(function) { quote!(shared) } else { quote!(plain) };
-        let handles = function.result.as_ref().is_some_and(|ty| self.source.has_handle(ty));
+        let encoder = if function.result.as_ref().is_some_and(|ty| self.source.has_handle(ty)) {
+            quote!(encode_with_handles)
+        } else {
+            quote!(encode)
+        };
         quote! {
             #number => {
                 let arguments = ::backplane_sdk::__private::Arguments::#hold(arguments);
-                ::backplane_sdk::__private::answer::<_, _, _, #handles>(bound, call, move |cx| async move {
+                ::backplane_sdk::__private::answer(bound, call, move |cx| async move {
                     let (#(#names,)*) = ::backplane_sdk::__private::#decoder(
                         &#name,
                         &arguments,
                         &cx,
                         |reader| ::core::result::Result::Ok((#(#decode,)*)),
                     )?;
-                    <B as self::#(#modules::)*Handler>::#method(
+                    let result = <B as self::#(#modules::)*Handler>::#method(
                         bound.binding(), &cx, #(#pass,)*
-                    ).await
+                    ).await?;
+                    ::core::result::Result::Ok(::backplane_sdk::__private::#encoder(&cx, &result))
                 })
             }
         }
