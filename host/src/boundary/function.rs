@@ -1,12 +1,6 @@
 //! A linked function: one call from lifted arguments to results that can be lowered.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use backplane_abi::Buffer;
 use backplane_wire::{Form, Reader, Writer};
@@ -16,10 +10,11 @@ use wasmtime::component::ResourceType;
 
 use super::{
     StoreState,
-    call::{Answer, CallError, Failure, FailureKind},
+    call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
     lift::{LiftedHandles, RawArgs},
     lower::RawResults,
+    names::{self, Names, bad_answer},
     shape::Shape,
     types::{FunctionType, Type},
 };
@@ -47,18 +42,6 @@ pub(super) struct Function {
     names: Names,
 }
 
-#[derive(Clone)]
-struct Names {
-    provider: String,
-    interface: String,
-    function: String,
-}
-
-/// The names behind the numbers that results carry, for the message of an answer that could not be
-/// lowered. Read only then.
-static NAMES: Mutex<Option<HashMap<u32, Names>>> = Mutex::new(None);
-static NEXT_ID: AtomicU32 = AtomicU32::new(1);
-
 impl Function {
     pub(super) fn new(
         binding: &Arc<Binding>,
@@ -74,8 +57,7 @@ impl Function {
             interface: interface.to_owned(),
             function: name.to_owned(),
         };
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        with_names(|all| all.insert(id, names.clone()));
+        let id = names::register(&names);
         Self {
             binding: Arc::clone(binding),
             number,
@@ -212,34 +194,8 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        with_names(|all| all.remove(&self.id));
+        names::forget(self.id);
     }
-}
-
-impl Names {
-    fn error(&self, failure: Failure) -> wasmtime::Error {
-        wasmtime::Error::new(CallError {
-            provider: self.provider.clone(),
-            interface: self.interface.clone(),
-            function: self.function.clone(),
-            failure,
-        })
-    }
-}
-
-/// The error that traps a guest whose results could not be lowered.
-#[cold]
-pub(super) fn bad_answer(function: u32, error: wasmtime::Error) -> wasmtime::Error {
-    let failure = Failure { kind: FailureKind::BadAnswer, message: format!("{error:#}") };
-    match with_names(|all| all.get(&function).cloned()) {
-        Some(names) => names.error(failure),
-        None => error,
-    }
-}
-
-fn with_names<R>(use_them: impl FnOnce(&mut HashMap<u32, Names>) -> R) -> R {
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    use_them(names.get_or_insert_default())
 }
 
 /// The wire value of a result's error case up to its text: for `result<_, string>`, and for

@@ -18,7 +18,7 @@ use wasmtime::{
     },
 };
 
-use super::{ABI_BY_RUNTIME_TYPE, function::bad_answer};
+use super::{ABI_BY_RUNTIME_TYPE, names::bad_answer};
 
 /// The results of a call as wire values. `M` is the number of flat core values of the results, or 0
 /// where they always go to memory.

@@ -40,6 +40,7 @@ pub mod imports;
 mod lift;
 pub mod link;
 mod lower;
+mod names;
 mod shape;
 pub mod types;
 
