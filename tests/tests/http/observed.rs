@@ -20,6 +20,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn capture() -> (Self, DefaultGuard) {
+        keep_callsites_enabled();
         let log = Self::default();
         let subscriber =
             tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
@@ -36,6 +37,17 @@ impl Log {
         let line = text.lines().find(|line| parts.iter().all(|part| line.contains(part)));
         line.unwrap_or_else(|| panic!("no line with {parts:?} in\n{text}")).to_owned()
     }
+}
+
+/// A subscriber for the whole process, whose output goes nowhere. Whether a span or event is enabled is
+/// kept for the process, not for a thread: without this, a thread that logs to nobody can switch off
+/// what another has just begun to capture.
+pub(crate) fn keep_callsites_enabled() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let nowhere = tracing_subscriber::fmt().with_writer(io::sink).finish();
+        tracing::subscriber::set_global_default(nowhere).unwrap();
+    });
 }
 
 impl io::Write for Log {

@@ -45,6 +45,7 @@ pub(crate) fn spec(guest: &str) -> Spec {
 
 /// Engines with room for some instances, which compile a guest once for all tests and runs.
 pub(crate) fn engines_for(instances: u32) -> Engines {
+    crate::observed::keep_callsites_enabled();
     let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
     Engines::new(&Settings { cache, instances }).unwrap()
 }
