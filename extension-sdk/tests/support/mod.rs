@@ -33,9 +33,12 @@ use backplane_sdk::{
 #[derive(Default)]
 pub struct TestHost {
     pub metrics: Mutex<Vec<(MetricKind, String, f64)>>,
-    pub invoked: Mutex<Vec<(u64, String, String, Vec<u8>, u32)>>,
+    pub invoked: Mutex<Vec<Invoked>>,
     pub lines: Mutex<Vec<Line>>,
 }
+
+/// A call of a workload's export: workload, interface, function, arguments, depth.
+pub type Invoked = (u64, String, String, Vec<u8>, u32);
 
 /// A line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

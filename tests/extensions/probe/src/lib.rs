@@ -1,5 +1,7 @@
 //! A fixture extension for the tests and benches of the host: every WIT type, and every way to fail.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod concurrent;
 mod echo;
