@@ -1,2 +1,12 @@
-//! stub
-fn main(){}
+//! The `backplane` program.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    backplane::cli::main()
+}

@@ -143,6 +143,13 @@ plain_names! {
     ProviderName, "the name of a provider; expected at most 63 lower-case letters, digits and `-`, beginning with a letter";
 }
 
+impl WorkloadName {
+    /// The name of a workload that nobody has named.
+    pub fn unnamed() -> Self {
+        Self("unnamed".to_owned())
+    }
+}
+
 /// The SHA-256 of a file, as `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);

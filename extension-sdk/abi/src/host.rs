@@ -32,7 +32,8 @@ pub struct HostApi {
     /// Adds a line to the host's log, under the extension's name.
     pub log: unsafe extern "C" fn(host: HostContext, record: &LogRecord<'_>),
     /// Adds to a counter, sets a gauge or records a value, under the extension's name.
-    pub metric: unsafe extern "C" fn(host: HostContext, kind: MetricKind, name: RStr<'_>, value: f64),
+    pub metric:
+        unsafe extern "C" fn(host: HostContext, kind: MetricKind, name: RStr<'_>, value: f64),
     /// Calls a function that a bound workload exports. `workload` is the number that `bind` was given.
     #[sabi(last_prefix_field)]
     pub invoke: unsafe extern "C" fn(

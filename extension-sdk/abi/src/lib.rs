@@ -10,6 +10,8 @@
 //! it ([`Buffer`], `RString`, `FfiFuture`). Who may unwind: nobody. Every function here catches the
 //! panics of its own side.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod buffer;
 mod host;
 mod metadata;
@@ -26,7 +28,7 @@ pub use module::{
     BindingPtr, CallContext, Description, ExtensionModule, ExtensionModuleRef, FunctionEntry,
     InstancePtr, ResourceEntry,
 };
-pub use outcome::{FailureCode, Failed, Finished, Outcome};
+pub use outcome::{Failed, FailureCode, Finished, Outcome};
 
 /// The version of this ABI, as stated in an extension's metadata.
 pub const ABI_VERSION: &str = env!("CARGO_PKG_VERSION");

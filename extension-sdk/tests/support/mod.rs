@@ -37,7 +37,7 @@ pub struct TestHost {
     pub lines: Mutex<Vec<Line>>,
 }
 
-/// A call of a workload's export: workload, interface, function, arguments, depth.
+/// Workload, interface, function, arguments and depth of a call to a workload's export.
 pub type Invoked = (u64, String, String, Vec<u8>, u32);
 
 /// A line of the log.

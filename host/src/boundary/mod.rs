@@ -1,6 +1,52 @@
 //! The boundary between a guest's memory and wire values.
+//!
+//! A call of an import that is not core goes through here: its arguments are lifted out of the guest
+//! (`lift`) into one message, the message goes to whoever is linked ([`call`]), and the answer is
+//! lowered into the guest (`lower`). Nothing here knows any interface, any provider or any transport.
+//!
+//! # Safety
+//!
+//! This is the one module of the host that implements the runtime's `ComponentType`, `Lift` and `Lower`
+//! by hand. They are not sealed, their hidden methods are not documented for the purpose, and a new
+//! release of the runtime may change them: its version is pinned to one line, and the property test in
+//! `tests/boundary.rs` holds every lift and lower against the runtime's own dynamic path.
+//!
+//! What could go wrong, and what prevents it:
+//!
+//! - *A value of another type than the function's.* `typecheck` accepts everything, so the runtime's
+//!   check is void here. Instead the walks take nothing from Rust types: they follow the runtime type
+//!   that the runtime passes with each call, for the layout and for the values alike. The link step has
+//!   held that type against the provider's; were it wrong, the message would be malformed for its
+//!   reader, which checks every byte, and no memory would be touched that the guest does not own.
+//! - *Flat arguments of another number.* The runtime hands over a slice of the runtime type's flat
+//!   count and asserts that `[ValRaw; N]` fits in it; the link step computes the same `N`. The walks use
+//!   checked iterators: too few values are an error.
+//! - *Memory.* The constant size is 0, so the runtime itself accesses nothing by it. Every read and
+//!   write goes through a checked slice of the guest's memory; pointers come with the checks of bounds
+//!   and alignment that the canonical ABI asks for. Lowering fetches the slice again after each call of
+//!   the guest's `realloc`, because it fetches it for each write.
+//! - *Uninitialised flat results.* They are made from zeroes and written whole.
+//! - *Values that the guest made up.* Discriminants, chars and strings are checked before they reach a
+//!   message. Every string and list costs hostcall fuel by its size in memory.
+//! - *Handles.* The runtime's own tables turn a guest's index into the representation that this module
+//!   gave out, for the resource type of the function's signature; the type is compared with the
+//!   binding's, the owner with the one in the store's table (`handles`). The runtime's typed lift of
+//!   host resources is not used, since it panics on a foreign one.
+
+pub mod call;
+mod function;
+mod handles;
+pub mod imports;
+mod lift;
+pub mod link;
+mod lower;
+mod shape;
+pub mod types;
 
 use backplane_abi::CallContext;
+use wasmtime::component::__internal::CanonicalAbiInfo;
+
+pub use handles::{Binding, HandleError};
 
 /// What the boundary keeps in a store. The store's data owns one and hands it out.
 pub trait StoreData: Send + 'static {
@@ -9,8 +55,30 @@ pub trait StoreData: Send + 'static {
 }
 
 /// The boundary's part of a store's data: the live handles and what travels with each call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StoreState {
     /// Deadline and trace of the request that the store serves.
     pub context: CallContext,
+    handles: handles::HandleTable,
 }
+
+impl StoreState {
+    /// Resource handles that one store may hold.
+    pub const MAX_HANDLES: usize = 16_384;
+
+    /// The state of a new store, without handles.
+    pub fn new(context: CallContext) -> Self {
+        Self { context, handles: handles::HandleTable::new(Self::MAX_HANDLES) }
+    }
+}
+
+impl Default for StoreState {
+    fn default() -> Self {
+        Self::new(CallContext::default())
+    }
+}
+
+/// The constants of the types that lift and lower by the runtime type. A size of 0 keeps the runtime
+/// from touching memory by it.
+const ABI_BY_RUNTIME_TYPE: CanonicalAbiInfo =
+    CanonicalAbiInfo { size32: 0, align32: 1, size64: 0, align64: 1, flat_count: None };

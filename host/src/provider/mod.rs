@@ -1,1 +1,92 @@
 //! Providers: whatever answers calls on an interface.
+//!
+//! A provider is loaded from the host's config, says which interfaces it offers, and is bound to each
+//! workload that links to it. Nothing here knows what any interface is for.
+
+pub mod folder;
+mod host_api;
+pub mod metadata;
+mod native;
+pub mod resolve;
+pub mod set;
+pub mod world;
+
+pub use native::NativeConfig;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::{
+    boundary::{call::Callee, link::ResourceIdentity, types::FunctionType},
+    name::{InterfaceName, ProviderName, WorkloadName},
+};
+
+/// Answers calls on the interfaces that it offers.
+///
+/// The host makes one for each that the config enables, when it starts; binds it to each workload that
+/// links to it, when the workload starts; and shuts it down when the host stops.
+pub trait Provider: Send + Sync + 'static {
+    /// The name that the config gives it.
+    fn name(&self) -> &ProviderName;
+
+    /// The interfaces that it provides. The same as long as it lives.
+    fn offers(&self) -> &[Offer];
+
+    /// Makes a binding for a workload. Called once for each link of the workload, before its first
+    /// instance. Dropping the binding ends it.
+    fn bind(&self, workload: &WorkloadIdentity, config: &serde_json::Value) -> Bound;
+
+    /// Ends the provider. Called once, after its last binding was dropped.
+    fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+/// What [`Provider::bind`] answers: the binding, or the reason for refusing it.
+pub type Bound = BoxFuture<'static, Result<Arc<dyn Callee>, BindError>>;
+
+/// A provider that refused a workload, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BindError(pub String);
+
+/// A workload as providers know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadIdentity {
+    /// Unique while the host runs.
+    pub id: u64,
+    /// Its name.
+    pub name: WorkloadName,
+}
+
+/// An interface that a provider offers.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The interface.
+    pub interface: InterfaceName,
+    /// Its functions.
+    pub functions: Vec<OfferedFunction>,
+    /// The resource types that it defines.
+    pub resources: Vec<OfferedResource>,
+}
+
+/// A function of an [`Offer`].
+#[derive(Debug, Clone)]
+pub struct OfferedFunction {
+    /// Its name in the component model, such as `[method]cell.get`.
+    pub name: String,
+    /// Its type.
+    pub ty: FunctionType,
+    /// Its number at the provider.
+    pub number: u32,
+}
+
+/// A resource type of an [`Offer`].
+#[derive(Debug, Clone)]
+pub struct OfferedResource {
+    /// Its name in WIT.
+    pub name: String,
+    /// Its number at the provider.
+    pub number: u32,
+    /// What tells it from every other resource type in the process.
+    pub identity: ResourceIdentity,
+}

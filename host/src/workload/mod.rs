@@ -1,3 +1,21 @@
 //! Workloads: what they may do, how they are made ready, and the store that one call runs in.
+//!
+//! Nothing here knows how requests arrive, or which providers answer the imports that are not core.
 
+mod command;
+mod config_store;
+pub mod core;
+mod ended;
+mod limits;
+mod network;
+mod prepare;
+mod request;
 pub mod spec;
+mod state;
+mod stdio;
+
+pub use ended::{Busy, Ended};
+pub use network::TargetError;
+pub use prepare::{Loaded, PrepareError, Trigger, Workload};
+pub use request::ResponseBody;
+pub use state::State;

@@ -31,6 +31,25 @@ pub struct Spec {
     pub inherit_stdio: bool,
 }
 
+impl Spec {
+    /// A workload of `component` that is granted nothing, for looking at it.
+    pub fn plain(component: &std::path::Path) -> Self {
+        Self {
+            name: WorkloadName::unnamed(),
+            component: component.to_owned(),
+            http: None,
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            preopens: Vec::new(),
+            network: Network::default(),
+            config: BTreeMap::new(),
+            links: Vec::new(),
+            limits: Limits::default(),
+            inherit_stdio: false,
+        }
+    }
+}
+
 /// Which HTTP requests a workload answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

@@ -86,6 +86,7 @@ impl Handler for Binding {
         Ok(milliseconds)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "blocking is what is tested")]
     async fn block(&self, _: &Context, milliseconds: u32) -> Result<u32, Failure> {
         std::thread::sleep(Duration::from_millis(milliseconds.into()));
         Ok(milliseconds)

@@ -1,0 +1,120 @@
+//! What the boundary asks of whoever answers a call.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use backplane_abi::{Buffer, CallContext, FailureCode};
+
+/// Answers the calls of one binding. Providers implement it; the boundary knows nothing else of them.
+pub trait Callee: Send + Sync + 'static {
+    /// The provider's name, for logs and metrics.
+    fn provider(&self) -> &str;
+
+    /// Calls a function by its number. `arguments` are wire values, one parameter after another; the
+    /// results come back the same way. Called on the task of the guest: does not block, and answers
+    /// [`Answer::Pending`] where it has to wait.
+    fn call(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Answer;
+
+    /// Releases a resource that a call has returned. Called once for each. Does not block.
+    fn drop_resource(&self, resource: u32, handle: u64);
+}
+
+/// What a call answers.
+pub enum Answer {
+    /// The results.
+    Ready(Buffer),
+    /// The results come later. Dropping the future cancels the call.
+    Pending(Pin<Box<dyn Future<Output = Result<Buffer, Failure>> + Send>>),
+    /// The provider failed.
+    Failed(Failure),
+}
+
+/// Why a provider could not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {message}")]
+pub struct Failure {
+    /// The kind.
+    pub kind: FailureKind,
+    /// One line for the operator: what failed, on what.
+    pub message: String,
+}
+
+/// The kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// None of the others.
+    Other,
+    /// The provider's code panicked.
+    Panicked,
+    /// The provider has no such function.
+    Unimplemented,
+    /// The arguments are not what the function takes.
+    BadArguments,
+    /// What the provider needs is away.
+    Unavailable,
+    /// The call's deadline passed.
+    Deadline,
+    /// The workload may not do this.
+    Denied,
+    /// The provider's answer is not what the function returns.
+    BadAnswer,
+}
+
+impl FailureKind {
+    /// The kind with this number in the ABI.
+    pub fn from_code(code: u32) -> Self {
+        match code {
+            FailureCode::PANICKED => Self::Panicked,
+            FailureCode::UNIMPLEMENTED => Self::Unimplemented,
+            FailureCode::BAD_ARGUMENTS => Self::BadArguments,
+            FailureCode::UNAVAILABLE => Self::Unavailable,
+            FailureCode::DEADLINE => Self::Deadline,
+            FailureCode::DENIED => Self::Denied,
+            _ => Self::Other,
+        }
+    }
+
+    /// The kind as a label of a metric.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Other => "other",
+            Self::Panicked => "panicked",
+            Self::Unimplemented => "unimplemented",
+            Self::BadArguments => "bad-arguments",
+            Self::Unavailable => "unavailable",
+            Self::Deadline => "deadline",
+            Self::Denied => "denied",
+            Self::BadAnswer => "bad-answer",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Other => "the provider failed",
+            Self::Panicked => "the provider panicked",
+            Self::Unimplemented => "the provider does not implement the function",
+            Self::BadArguments => "the provider refused the arguments",
+            Self::Unavailable => "the provider lacks what it needs",
+            Self::Deadline => "the deadline passed",
+            Self::Denied => "the provider denied the call",
+            Self::BadAnswer => "the provider's answer is malformed",
+        })
+    }
+}
+
+/// A call that the guest did not survive: the error of the trap, for whoever runs the workload to
+/// log and count.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("call of `{interface}#{function}` on provider `{provider}` failed")]
+pub struct CallError {
+    /// The provider.
+    pub provider: String,
+    /// The interface, as the component imports it.
+    pub interface: String,
+    /// The function.
+    pub function: String,
+    /// The cause.
+    #[source]
+    pub failure: Failure,
+}

@@ -1,0 +1,262 @@
+//! A linked function: one call from lifted arguments to results that can be lowered.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use backplane_abi::Buffer;
+use backplane_wire::{Form, Reader, Writer};
+use metrics::Counter;
+use smallvec::SmallVec;
+use wasmtime::component::ResourceType;
+
+use super::{
+    StoreState,
+    call::{Answer, CallError, Failure, FailureKind},
+    handles::{Binding, Guard, HandleError},
+    lift::{LiftedHandles, RawArgs},
+    lower::RawResults,
+    shape::Shape,
+    types::{FunctionType, Type},
+};
+
+/// A resource type of a binding, as the runtime and as the provider know it.
+#[derive(Debug, Clone)]
+pub(super) struct ResourceEntry {
+    pub(super) ty: ResourceType,
+    pub(super) number: u32,
+}
+
+/// What a call needs, settled when the import was linked.
+pub(super) struct Function {
+    binding: Arc<Binding>,
+    number: u32,
+    id: u32,
+    /// The binding's resource types that arguments may be of.
+    resources: Arc<[ResourceEntry]>,
+    /// Where the owned handles are in the result, if it may hold any.
+    shape: Option<Shape>,
+    /// The wire value of the result up to the text of its error case, where it has one that fits a
+    /// failure of the provider.
+    error_case: Option<Vec<u8>>,
+    calls: Counter,
+    names: Names,
+}
+
+#[derive(Clone)]
+struct Names {
+    provider: String,
+    interface: String,
+    function: String,
+}
+
+/// The names behind the numbers that results carry, for the message of an answer that could not be
+/// lowered. Read only then.
+static NAMES: Mutex<Option<HashMap<u32, Names>>> = Mutex::new(None);
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+
+impl Function {
+    pub(super) fn new(
+        binding: &Arc<Binding>,
+        number: u32,
+        interface: &str,
+        name: &str,
+        ty: &FunctionType,
+        resources: &Arc<[ResourceEntry]>,
+        shape: Option<Shape>,
+    ) -> Self {
+        let names = Names {
+            provider: binding.callee().provider().to_owned(),
+            interface: interface.to_owned(),
+            function: name.to_owned(),
+        };
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        with_names(|all| all.insert(id, names.clone()));
+        Self {
+            binding: Arc::clone(binding),
+            number,
+            id,
+            resources: Arc::clone(resources),
+            shape,
+            error_case: ty.result.as_ref().and_then(error_case),
+            calls: metrics::counter!(
+                "backplane_calls_total",
+                "provider" => names.provider.clone(),
+                "interface" => names.interface.clone(),
+                "function" => names.function.clone()
+            ),
+            names,
+        }
+    }
+
+    /// Calls the provider: what it answers, or the failure to report.
+    pub(super) fn call<const N: usize>(
+        &self,
+        state: &mut StoreState,
+        args: RawArgs<N>,
+    ) -> Result<Answer, HandleError> {
+        self.calls.increment(1);
+        let RawArgs { mut message, handles } = args;
+        let mut given = SmallVec::<[Guard; 2]>::new();
+        if !handles.is_empty() {
+            self.exchange(state, &mut message, handles, &mut given)?;
+        }
+        let answer = self.binding.callee().call(self.number, message, &state.context);
+        // The provider owns them now, whatever it answers.
+        given.into_iter().for_each(Guard::surrender);
+        Ok(answer)
+    }
+
+    /// Puts the provider's handles in the place of the representations, and takes those that the
+    /// guest gives away.
+    fn exchange(
+        &self,
+        state: &mut StoreState,
+        message: &mut [u8],
+        handles: LiftedHandles,
+        given: &mut SmallVec<[Guard; 2]>,
+    ) -> Result<(), HandleError> {
+        for lifted in handles {
+            let entry = self
+                .resources
+                .iter()
+                .find(|entry| entry.ty == lifted.ty)
+                .ok_or(HandleError::Foreign)?;
+            let handle = state.handles.get(lifted.rep, &self.binding, entry.number)?;
+            let end = lifted.position + size_of::<u64>();
+            let Some(place) = message.get_mut(lifted.position..end) else {
+                return Err(HandleError::Stale);
+            };
+            place.copy_from_slice(&handle.to_le_bytes());
+            if lifted.owned {
+                given.push(state.handles.remove(lifted.rep)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Results that can be lowered: the handles that the provider returned enter the store's table.
+    pub(super) fn results<const M: usize>(
+        &self,
+        state: &mut StoreState,
+        message: Buffer,
+    ) -> wasmtime::Result<RawResults<M>> {
+        let mut handles = SmallVec::new();
+        if let Some(shape) = &self.shape {
+            let mut guards = SmallVec::<[Guard; 2]>::new();
+            let mut found = |resource, handle| {
+                guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
+            };
+            let mut reader = Reader::new(&message, Form::Local);
+            if let Err(error) = shape.handles(&mut reader, &mut found) {
+                return Err(bad_answer(self.id, error.into()));
+            }
+            for guard in guards {
+                handles.push(state.handles.insert(guard).map_err(|error| self.refused(error))?);
+            }
+        }
+        Ok(RawResults { message, handles, function: self.id })
+    }
+
+    /// What the guest gets for a failure of its provider: its interface's error case where it has one
+    /// that fits, else the error that traps it.
+    pub(super) fn failed<const M: usize>(
+        &self,
+        failure: Failure,
+    ) -> wasmtime::Result<RawResults<M>> {
+        let Names { provider, interface, function } = &self.names;
+        metrics::counter!(
+            "backplane_call_failures_total",
+            "provider" => provider.clone(),
+            "interface" => interface.clone(),
+            "function" => function.clone(),
+            "kind" => failure.kind.label()
+        )
+        .increment(1);
+        tracing::warn!(%provider, %interface, %function, kind = failure.kind.label(), "{failure}");
+        let fits = match failure.kind {
+            FailureKind::BadArguments | FailureKind::BadAnswer | FailureKind::Unimplemented => {
+                false
+            }
+            FailureKind::Other
+            | FailureKind::Panicked
+            | FailureKind::Unavailable
+            | FailureKind::Deadline
+            | FailureKind::Denied => true,
+        };
+        match &self.error_case {
+            Some(prefix) if fits => {
+                let mut writer = Writer::append_to(prefix.clone(), Form::Local);
+                // What went wrong inside the provider is for the operator alone.
+                writer.string(&failure.kind.to_string());
+                let message = Buffer::from(writer.into_vec());
+                Ok(RawResults { message, handles: SmallVec::new(), function: self.id })
+            }
+            Some(_) | None => Err(self.error(failure)),
+        }
+    }
+
+    /// The error that traps a guest for a handle that it may not use.
+    pub(super) fn refused(&self, error: HandleError) -> wasmtime::Error {
+        self.error(Failure { kind: FailureKind::BadArguments, message: error.to_string() })
+    }
+
+    fn error(&self, failure: Failure) -> wasmtime::Error {
+        self.names.error(failure)
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        with_names(|all| all.remove(&self.id));
+    }
+}
+
+impl Names {
+    fn error(&self, failure: Failure) -> wasmtime::Error {
+        wasmtime::Error::new(CallError {
+            provider: self.provider.clone(),
+            interface: self.interface.clone(),
+            function: self.function.clone(),
+            failure,
+        })
+    }
+}
+
+/// The error that traps a guest whose results could not be lowered.
+#[cold]
+pub(super) fn bad_answer(function: u32, error: wasmtime::Error) -> wasmtime::Error {
+    let failure = Failure { kind: FailureKind::BadAnswer, message: format!("{error:#}") };
+    match with_names(|all| all.get(&function).cloned()) {
+        Some(names) => names.error(failure),
+        None => error,
+    }
+}
+
+fn with_names<R>(use_them: impl FnOnce(&mut HashMap<u32, Names>) -> R) -> R {
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    use_them(names.get_or_insert_default())
+}
+
+/// The wire value of a result's error case up to its text: for `result<_, string>`, and for
+/// `result<_, E>` where `E` has a case `other(string)`.
+fn error_case(result: &Type) -> Option<Vec<u8>> {
+    let Type::Result(_, Some(error)) = result else { return None };
+    let mut writer = Writer::new(Form::Local);
+    writer.bool(true);
+    match &**error {
+        Type::String => {}
+        Type::Variant(cases) => {
+            let case = cases
+                .iter()
+                .position(|(name, ty)| name == "other" && matches!(ty, Some(Type::String)))?;
+            writer.discriminant(u32::try_from(case).ok()?);
+        }
+        _ => return None,
+    }
+    Some(writer.into_vec())
+}

@@ -1,0 +1,42 @@
+//! `backplane host`: runs the workloads of the configuration until a signal stops it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{
+    flags::{Global, Hosting},
+    runtime, start,
+};
+use crate::{config::Config, observe, report::Report};
+
+#[derive(Debug, Args)]
+pub(super) struct Host {
+    #[command(flatten)]
+    hosting: Hosting,
+}
+
+impl Host {
+    pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
+        let config = global.load(self.hosting.settings())?;
+        let metrics = observe::start(&config.log)
+            .map_err(|error| Report::failure("the host cannot start").caused_by(error))?;
+        runtime::block_on(async {
+            tokio::spawn(metrics.keep_up());
+            serve(config).await
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Loads the enabled extensions, starts every workload and serves until SIGTERM or SIGINT, then drains
+/// within `config.shutdown_deadline`. Nothing starts if anything is wrong.
+async fn serve(mut config: Config) -> Result<(), Report> {
+    let specs = std::mem::take(&mut config.workloads);
+    let host = start::host(&config).await?;
+    let mut workloads = Vec::with_capacity(specs.len());
+    for spec in specs {
+        workloads.push(host.prepare(spec).await.map_err(|error| start::report(&config, error))?);
+    }
+    start::serve(&config, host, workloads).await
+}

@@ -1,0 +1,110 @@
+//! What `host`, `run` and `inspect` have in common: a host from the configuration, and its errors.
+
+use std::sync::Arc;
+
+use crate::{
+    config::Config,
+    control::{ControlError, Host, Settings},
+    http::{Router, Server, signal},
+    observe,
+    provider::set::Enabled,
+    report::Report,
+    workload::Workload,
+};
+
+/// Starts the log of a command that only looks at things: it may have to warn.
+pub(super) fn log(config: &Config) -> Result<(), Report> {
+    observe::start_log(&config.log)
+        .map_err(|error| Report::failure("the log cannot be started").caused_by(error))
+}
+
+/// A host with the extensions that the configuration enables.
+pub(super) async fn host(config: &Config) -> Result<Host, Report> {
+    Host::start(settings(config)).await.map_err(|error| report(config, error))
+}
+
+/// A host that knows those extensions and runs none of their code.
+pub(super) async fn look(config: &Config) -> Result<Host, Report> {
+    Host::look(settings(config)).await.map_err(|error| report(config, error))
+}
+
+fn settings(config: &Config) -> Settings {
+    let enable = config.extensions.iter().filter(|(_, extension)| extension.enabled);
+    Settings {
+        data: config.data.clone(),
+        plugins: config.plugins.clone(),
+        enable: enable
+            .map(|(name, extension)| Enabled {
+                name: name.clone(),
+                file: extension.file.clone(),
+                digest: extension.digest,
+                config: extension.config.clone(),
+            })
+            .collect(),
+        links: config.links.clone(),
+        instances: config.engine.instances,
+        cache: config.engine.cache,
+    }
+}
+
+/// Serves the workloads until SIGTERM or SIGINT, drains, and ends the host.
+pub(super) async fn serve(
+    config: &Config,
+    host: Host,
+    workloads: Vec<Arc<Workload>>,
+) -> Result<(), Report> {
+    let routed = workloads.iter().filter(|workload| workload.spec().http.is_some()).cloned();
+    let router = Router::new(routed).map_err(|error| {
+        Report::bad_input("two workloads answer the same requests").caused_by(error)
+    })?;
+    let routes = crate::http::Routes::new(router);
+    let mut servers = Vec::new();
+    for address in &config.http.listen {
+        let server = Server::bind(*address).await.map_err(|error| {
+            Report::bad_input(format_args!("cannot listen on {address}")).caused_by(error)
+        })?;
+        servers.push(server);
+    }
+    let stop = signal::stop()
+        .map_err(|error| Report::failure("signals cannot be received").caused_by(error))?;
+    let (stopping, stopped) = tokio::sync::watch::channel(false);
+    let mut serving = tokio::task::JoinSet::new();
+    for server in servers {
+        tracing::info!("listening on http://{}", server.address());
+        let (routes, mut stopped, drain) =
+            (routes.clone(), stopped.clone(), config.shutdown_deadline);
+        let stop = async move { stopped.wait_for(|stop| *stop).await.map(drop) };
+        serving.spawn(server.serve(routes, stop, drain));
+    }
+    let signal = stop.await;
+    tracing::info!(%signal, "stopping: finishing what runs");
+    stopping.send_replace(true);
+    let drained = serving.join_all().await;
+    let cut: usize = drained.iter().map(|drained| drained.cut).sum();
+    if cut > 0 {
+        tracing::warn!("{cut} requests did not end within {:?}", config.shutdown_deadline);
+    }
+    // The routes and the workloads hold the bindings, which end before their providers do.
+    drop((routes, workloads));
+    host.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// An error of the host, with the place in the configuration that it is about.
+pub(super) fn report(config: &Config, error: ControlError) -> Report {
+    let what = match &error {
+        ControlError::Data { .. } => "the host cannot start",
+        ControlError::Engine(_) => "the engines cannot be made",
+        ControlError::Providers(_) => "the extensions cannot be loaded",
+        ControlError::Prepare(_) | ControlError::Import { .. } | ControlError::Link { .. } => {
+            "the workload cannot be started"
+        }
+        ControlError::Task(_) => return Report::failure("the host failed").caused_by(error),
+    };
+    let report = Report::bad_input(what).caused_by(error);
+    match &config.file {
+        Some(file) => report.at(file.display()),
+        None => report,
+    }
+}

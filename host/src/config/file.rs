@@ -1,0 +1,299 @@
+//! What the configuration may say: one field a key, in the words and the order of
+//! `docs/configure.md`.
+//!
+//! These types are the file as written. [`super::Config`] is what the host works with.
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    value::{Count, List, Text, Typed},
+    written::{Bound, HostName, LogFilter, Outbound, PathPrefix, Size, Target},
+};
+use crate::{
+    name::{Digest, ProviderName, WorkloadName},
+    workload::spec,
+};
+
+/// Free-form settings, for an extension to read.
+pub(super) type Settings = BTreeMap<String, serde_json::Value>;
+
+/// The configuration of a host.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct File {
+    /// The folder of everything that the host stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<Typed<PathBuf>>,
+    /// The folder in which extensions are looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) plugins: Option<Typed<PathBuf>>,
+    /// The extensions that are loaded. No other runs any of its code.
+    pub(super) enable: List<Typed<ProviderName>>,
+    /// HTTP in.
+    pub(super) http: Http,
+    /// The host's own log.
+    pub(super) log: Log,
+    /// What each workload may use, unless it says otherwise itself.
+    pub(super) limits: Limits,
+    /// How the host stops.
+    pub(super) shutdown: Shutdown,
+    /// How components are compiled and where their instances live.
+    pub(super) engine: Engine,
+    /// The configured extensions, by name.
+    pub(super) extensions: BTreeMap<Typed<ProviderName>, Extension>,
+    /// The links of every workload that has none of its own for an import.
+    pub(super) links: List<Link>,
+    /// The workloads, by name.
+    pub(super) workloads: BTreeMap<Typed<WorkloadName>, Workload>,
+}
+
+/// HTTP in.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Http {
+    /// The addresses that requests are taken on. Port 0 takes a free port.
+    pub(super) listen: List<Typed<SocketAddr>>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: List(vec![Typed(SocketAddr::from(([127, 0, 0, 1], 8080)))]) }
+    }
+}
+
+/// The host's own log.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Log {
+    /// Which lines are written.
+    pub(super) level: Typed<LogFilter>,
+    /// How a line is written.
+    pub(super) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Typed(LogFilter("info".to_owned())), format: LogFormat::Text }
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum LogFormat {
+    /// For people; in colour on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What a workload may use.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Limits {
+    /// Linear memory of one instance, in bytes.
+    pub(super) memory: Typed<Size>,
+    /// CPU time of one request or command.
+    pub(super) cpu: Typed<Bound>,
+    /// Time from a request's start to the end of its response.
+    pub(super) deadline: Typed<Bound>,
+    /// A request's body, in bytes.
+    pub(super) request_body: Typed<Size>,
+    /// Requests that run at once; more are answered 503.
+    pub(super) concurrency: Count,
+    /// What a single host call may copy out of the guest, in bytes.
+    pub(super) hostcall: Typed<Size>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let limits = spec::Limits::default();
+        Self {
+            memory: Typed(Size(limits.memory as u64)),
+            cpu: Typed(Bound(limits.cpu)),
+            deadline: Typed(Bound(limits.deadline)),
+            request_body: Typed(Size(limits.request_body)),
+            concurrency: Count(
+                u32::try_from(limits.concurrency)
+                    .ok()
+                    .and_then(NonZeroU32::new)
+                    .unwrap_or(NonZeroU32::MAX),
+            ),
+            hostcall: Typed(Size(limits.hostcall as u64)),
+        }
+    }
+}
+
+/// How the host stops.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Shutdown {
+    /// How long requests that run may go on after SIGTERM or SIGINT.
+    pub(super) deadline: Typed<Duration>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { deadline: Typed(Duration::from_secs(30)) }
+    }
+}
+
+/// How components are compiled and where their instances live.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Engine {
+    /// Instances that each of the two engines can hold at once, over all workloads.
+    pub(super) instances: Count,
+    /// Whether compiled components are kept under the data folder.
+    pub(super) cache: bool,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { instances: Count(NonZeroU32::new(1000).unwrap_or(NonZeroU32::MIN)), cache: true }
+    }
+}
+
+/// A configured extension.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Extension {
+    /// Its file. Without it, the file in the plugins folder whose metadata has the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<Typed<PathBuf>>,
+    /// The only content that the file may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) digest: Option<Typed<Digest>>,
+    /// Its own settings; it says itself which there are.
+    pub(super) config: Settings,
+}
+
+/// Joins imports to a provider.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table with `target` or `named`, and `provider`"
+)]
+pub(super) struct Link {
+    /// The imports, by package or interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) target: Option<Typed<Target>>,
+    /// The import, by its own name; instead of `target`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) named: Option<String>,
+    /// The provider that serves them.
+    pub(super) provider: Typed<ProviderName>,
+    /// The binding's settings; the provider says which there are.
+    #[serde(default)]
+    pub(super) config: Settings,
+}
+
+/// A workload.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table with at least `component`"
+)]
+pub(super) struct Workload {
+    /// The file of its component.
+    pub(super) component: Typed<PathBuf>,
+    /// Which HTTP requests it answers. Without this table, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) http: Option<Route>,
+    /// Arguments of a command, without the program's name.
+    #[serde(default)]
+    pub(super) arguments: List<Text>,
+    /// The environment variables that it sees.
+    #[serde(default)]
+    pub(super) environment: BTreeMap<String, Text>,
+    /// The folders that it sees.
+    #[serde(default)]
+    pub(super) preopens: List<Preopen>,
+    /// What it may reach over the network.
+    #[serde(default)]
+    pub(super) network: Network,
+    /// What `wasi:config/store` answers.
+    #[serde(default)]
+    pub(super) config: BTreeMap<String, Text>,
+    /// Its limits, where they differ from the host's.
+    #[serde(default)]
+    pub(super) limits: LimitOverrides,
+    /// Its own links.
+    #[serde(default)]
+    pub(super) links: List<Link>,
+}
+
+/// Which HTTP requests a workload answers.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Route {
+    /// Host names; none for every host.
+    pub(super) hosts: List<Typed<HostName>>,
+    /// The path prefix.
+    pub(super) path: Typed<PathPrefix>,
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self { hosts: List::default(), path: Typed(PathPrefix("/".to_owned())) }
+    }
+}
+
+/// A folder of the host that a workload sees.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table with `host` and `guest`"
+)]
+pub(super) struct Preopen {
+    /// The folder.
+    pub(super) host: Typed<PathBuf>,
+    /// Its path as the guest sees it.
+    pub(super) guest: String,
+    /// Whether the guest may write.
+    #[serde(default)]
+    pub(super) write: bool,
+}
+
+/// What a workload may reach over the network.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Network {
+    /// Outbound HTTP.
+    pub(super) http: List<Typed<Outbound>>,
+    /// Addresses that sockets may connect to. Port 0 stands for every port.
+    pub(super) sockets: List<Typed<SocketAddr>>,
+    /// Whether host names may be looked up.
+    pub(super) name_lookup: bool,
+}
+
+/// The limits of one workload; what is absent is as in `[limits]`.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct LimitOverrides {
+    /// Linear memory of one instance, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Option<Typed<Size>>,
+    /// CPU time of one request or command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu: Option<Typed<Bound>>,
+    /// Time from a request's start to the end of its response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deadline: Option<Typed<Bound>>,
+    /// A request's body, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request_body: Option<Typed<Size>>,
+    /// Requests that run at once; more are answered 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) concurrency: Option<Count>,
+    /// What a single host call may copy out of the guest, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hostcall: Option<Typed<Size>>,
+}

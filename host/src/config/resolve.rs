@@ -1,0 +1,206 @@
+//! From the file as written to what the host works with: defaults applied, paths absolute, and what
+//! only shows when several keys are seen together.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    Config, Engine, Extension, Http, Log, file,
+    merge::Merged,
+    origin::KeyPath,
+    problem::Problems,
+    value::{List, Typed},
+};
+use crate::{
+    name::{ProviderName, WorkloadName},
+    report::Report,
+    workload::spec::{Limits, Link, LinkTarget, Network, Preopen, Route, Spec},
+};
+
+/// Turns the file into the configuration, or reports what does not go together.
+pub(super) fn resolve(
+    file: file::File,
+    merged: Merged,
+    working_folder: PathBuf,
+) -> Result<Config, Report> {
+    let mut resolver =
+        Resolver { problems: Problems::new(&merged.origins), merged: &merged, working_folder };
+    let root = KeyPath::default();
+    let limits = resolver.limits(&root.child("limits"), &file.limits);
+    let mut config = Config {
+        data: resolver.path(&root.child("data"), file.data.as_ref()),
+        plugins: resolver.path(&root.child("plugins"), file.plugins.as_ref()),
+        http: Http { listen: file.http.listen.0.into_iter().map(|Typed(addr)| addr).collect() },
+        log: Log { filter: file.log.level.0.0, format: file.log.format },
+        shutdown_deadline: file.shutdown.deadline.0,
+        engine: Engine { instances: file.engine.instances.0.get(), cache: file.engine.cache },
+        extensions: resolver.extensions(file.enable, file.extensions),
+        links: resolver.links(&root.child("links"), file.links),
+        workloads: Vec::new(),
+        limits,
+        file: merged.file.clone(),
+        origins: merged.origins.clone(),
+        merged: merged.value.clone(),
+    };
+    for (Typed(name), workload) in file.workloads {
+        let spec = resolver.workload(name, workload, &config.limits);
+        config.workloads.push(spec);
+    }
+    if config.http.listen.is_empty() {
+        let report = Report::bad_input("`http.listen` is empty");
+        resolver.problems.add(&KeyPath::new(["http", "listen"]), report.expected("an address"));
+    }
+    resolver.problems.finish()?;
+    Ok(config)
+}
+
+struct Resolver<'a> {
+    problems: Problems<'a>,
+    merged: &'a Merged,
+    working_folder: PathBuf,
+}
+
+const SMALLEST_MEMORY: u64 = 64 << 10;
+const LARGEST_MEMORY: u64 = 4 << 30;
+
+impl Resolver<'_> {
+    /// The written path, made absolute: from the configuration file's folder if it stands there, else
+    /// from the folder that the host was started in.
+    fn path(&self, key: &KeyPath, written: Option<&Typed<PathBuf>>) -> PathBuf {
+        let origin = self.merged.origins.of(key);
+        let base = self.working_folder.join(origin.base(&self.working_folder));
+        written.map_or(base.clone(), |Typed(path)| base.join(path))
+    }
+
+    fn extensions(
+        &self,
+        enable: List<Typed<ProviderName>>,
+        configured: BTreeMap<Typed<ProviderName>, file::Extension>,
+    ) -> BTreeMap<ProviderName, Extension> {
+        let mut extensions = BTreeMap::new();
+        for (Typed(name), extension) in configured {
+            let key = KeyPath::new(["extensions", name.as_str(), "file"]);
+            let extension = Extension {
+                enabled: false,
+                file: extension.file.as_ref().map(|file| self.path(&key, Some(file))),
+                digest: extension.digest.map(|Typed(digest)| digest),
+                config: extension.config.into_iter().collect::<serde_json::Map<_, _>>().into(),
+            };
+            extensions.insert(name, extension);
+        }
+        for Typed(name) in enable.0 {
+            extensions.entry(name).or_insert_with(Extension::default).enabled = true;
+        }
+        extensions
+    }
+
+    fn links(&mut self, key: &KeyPath, links: List<file::Link>) -> Vec<Link> {
+        let links = links.0.into_iter().enumerate();
+        links.filter_map(|(index, link)| self.link(&key.child(index), link)).collect()
+    }
+
+    fn link(&mut self, key: &KeyPath, link: file::Link) -> Option<Link> {
+        let expected =
+            "one of them: `target` chooses by interface, `named` by an import's own name";
+        let target = match (link.target, link.named) {
+            (Some(Typed(target)), None) => target.0,
+            (None, Some(name)) if !name.is_empty() => LinkTarget::Named(name),
+            (Some(_), Some(_)) => {
+                let report = Report::bad_input(format_args!("`{key}` has `target` and `named`"));
+                self.problems.add(key, report.expected(expected));
+                return None;
+            }
+            (None, _) => {
+                let report =
+                    Report::bad_input(format_args!("`{key}` has neither `target` nor `named`"));
+                self.problems.add(key, report.expected(expected));
+                return None;
+            }
+        };
+        let config = link.config.into_iter().collect::<serde_json::Map<_, _>>().into();
+        Some(Link { target, provider: link.provider.0, config })
+    }
+
+    fn workload(&mut self, name: WorkloadName, workload: file::Workload, base: &Limits) -> Spec {
+        let key = KeyPath::new(["workloads", name.as_str()]);
+        let texts = |map: BTreeMap<String, super::value::Text>| {
+            map.into_iter().map(|(key, text)| (key, text.0)).collect()
+        };
+        Spec {
+            component: self.path(&key.child("component"), Some(&workload.component)),
+            http: workload.http.map(|route| Route {
+                hosts: route.hosts.0.into_iter().map(|Typed(host)| host.0).collect(),
+                path: route.path.0.0,
+            }),
+            arguments: workload.arguments.0.into_iter().map(|text| text.0).collect(),
+            environment: texts(workload.environment),
+            preopens: self.preopens(&key.child("preopens"), workload.preopens),
+            network: Network {
+                http: workload.network.http.0.into_iter().map(|Typed(to)| to.0).collect(),
+                sockets: workload
+                    .network
+                    .sockets
+                    .0
+                    .into_iter()
+                    .map(|Typed(address)| (address.ip(), address.port()))
+                    .collect(),
+                name_lookup: workload.network.name_lookup,
+            },
+            config: texts(workload.config),
+            links: self.links(&key.child("links"), workload.links),
+            limits: self.overridden(&key.child("limits"), base, &workload.limits),
+            inherit_stdio: false,
+            name,
+        }
+    }
+
+    fn preopens(&mut self, key: &KeyPath, preopens: List<file::Preopen>) -> Vec<Preopen> {
+        let mut out = Vec::new();
+        for (index, preopen) in preopens.0.into_iter().enumerate() {
+            let key = key.child(index);
+            if preopen.guest.is_empty() {
+                let report = Report::bad_input(format_args!("`{key}.guest` is empty"));
+                let expected = "the folder's path as the guest sees it, such as \"/data\"";
+                self.problems.add(&key.child("guest"), report.expected(expected));
+            }
+            out.push(Preopen {
+                host: self.path(&key.child("host"), Some(&preopen.host)),
+                guest: preopen.guest,
+                writable: preopen.write,
+            });
+        }
+        out
+    }
+
+    fn limits(&mut self, key: &KeyPath, written: &file::Limits) -> Limits {
+        let all = file::LimitOverrides {
+            memory: Some(written.memory),
+            cpu: Some(written.cpu),
+            deadline: Some(written.deadline),
+            request_body: Some(written.request_body),
+            concurrency: Some(written.concurrency),
+            hostcall: Some(written.hostcall),
+        };
+        self.overridden(key, &Limits::default(), &all)
+    }
+
+    fn overridden(&mut self, key: &KeyPath, base: &Limits, over: &file::LimitOverrides) -> Limits {
+        if let Some(Typed(memory)) = over.memory
+            && !(SMALLEST_MEMORY..=LARGEST_MEMORY).contains(&memory.0)
+        {
+            let key = key.child("memory");
+            let report = Report::bad_input(format_args!("`{key}` cannot be had"));
+            self.problems.add(&key, report.expected("a size from \"64KiB\" to \"4GiB\""));
+        }
+        let bytes = |size: Typed<super::written::Size>| usize::try_from(size.0.0);
+        Limits {
+            memory: over.memory.map_or(base.memory, |size| bytes(size).unwrap_or(usize::MAX)),
+            cpu: over.cpu.map_or(base.cpu, |bound| bound.0.0),
+            deadline: over.deadline.map_or(base.deadline, |bound| bound.0.0),
+            request_body: over.request_body.map_or(base.request_body, |size| size.0.0),
+            concurrency: over.concurrency.map_or(base.concurrency, |count| {
+                usize::try_from(count.0.get()).unwrap_or(usize::MAX)
+            }),
+            hostcall: over.hostcall.map_or(base.hostcall, |size| bytes(size).unwrap_or(usize::MAX)),
+        }
+    }
+}

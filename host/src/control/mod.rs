@@ -1,0 +1,205 @@
+//! The running host: its engines, its providers and its workloads, started and stopped together.
+//!
+//! Knows neither where the configuration came from nor who asks.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    boundary::imports::{Import, ImportError, imports},
+    engine::{EngineError, Engines, Settings as EngineSettings},
+    name::WorkloadName,
+    provider::{
+        WorkloadIdentity,
+        resolve::{LinkError, Plan, resolve},
+        set::{Enabled, ProviderSet, Settings as ProviderSettings, StartError},
+    },
+    workload::{
+        Loaded, PrepareError, Workload, core,
+        spec::{Link, Spec},
+    },
+};
+
+/// What the host is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder for what the host and its extensions keep.
+    pub data: PathBuf,
+    /// The folder of extensions.
+    pub plugins: PathBuf,
+    /// The extensions to load.
+    pub enable: Vec<Enabled>,
+    /// Links for every workload that has none of its own.
+    pub links: Vec<Link>,
+    /// Instances that each engine holds at once.
+    pub instances: u32,
+    /// Whether compiled components are kept.
+    pub cache: bool,
+}
+
+/// Why the host, or a workload on it, does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The data folder cannot be written.
+    #[error("the data folder {} cannot be used: {source}; name one that this user can write, with `data` in the config or BACKPLANE_DATA", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The engines cannot be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The extensions did not load.
+    #[error(transparent)]
+    Providers(#[from] StartError),
+    /// A workload cannot be made ready.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A workload has imports that cannot be linked whatever provides them.
+    #[error("failed to link workload `{workload}`: {source}")]
+    Import {
+        /// The workload.
+        workload: WorkloadName,
+        /// The import.
+        source: ImportError,
+    },
+    /// Imports of a workload cannot be linked.
+    #[error("failed to link workload `{workload}`: {}", all(errors))]
+    Link {
+        /// The workload.
+        workload: WorkloadName,
+        /// Each import that cannot, and why.
+        errors: Vec<LinkError>,
+    },
+    /// A task of the host ended early.
+    #[error("a task of the host ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+fn all(errors: &[LinkError]) -> String {
+    errors.iter().map(LinkError::to_string).collect::<Vec<_>>().join("\n  and ")
+}
+
+/// A running host.
+pub struct Host {
+    engines: Engines,
+    providers: ProviderSet,
+    links: Vec<Link>,
+    next_id: std::sync::atomic::AtomicU64,
+}
+
+impl Host {
+    /// Makes the engines and loads the extensions.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when the data folder, an engine or an extension fails; nothing runs then.
+    pub async fn start(settings: Settings) -> Result<Self, ControlError> {
+        tokio::task::spawn_blocking(move || {
+            let data = |source| ControlError::Data { path: settings.data.clone(), source };
+            writable(&settings.data).map_err(data)?;
+            let cache = settings.cache.then(|| settings.data.join("cache"));
+            Self::new(settings, cache, ProviderSet::start)
+        })
+        .await?
+    }
+
+    /// A host to look at components with: it knows the extensions by their files alone, runs none of
+    /// their code, and leaves nothing in the data folder. It can plan workloads, not prepare them.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when an engine fails, or an extension would be refused by its file.
+    pub async fn look(settings: Settings) -> Result<Self, ControlError> {
+        tokio::task::spawn_blocking(move || Self::new(settings, None, ProviderSet::declared))
+            .await?
+    }
+
+    fn new(
+        settings: Settings,
+        cache: Option<PathBuf>,
+        providers: impl FnOnce(&ProviderSettings) -> Result<ProviderSet, StartError>,
+    ) -> Result<Self, ControlError> {
+        let engines = Engines::new(&EngineSettings { cache, instances: settings.instances })?;
+        let providers = providers(&ProviderSettings {
+            plugins: settings.plugins,
+            data: settings.data,
+            enable: settings.enable,
+        })?;
+        let next_id = std::sync::atomic::AtomicU64::new(1);
+        Ok(Self { engines, providers, links: settings.links, next_id })
+    }
+
+    /// The providers.
+    pub fn providers(&self) -> &ProviderSet {
+        &self.providers
+    }
+
+    /// Loads a component and settles who serves its imports, without binding anything.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when the component cannot be loaded, or an import cannot be linked.
+    pub async fn plan(&self, spec: Spec) -> Result<(Loaded, Plan), ControlError> {
+        let loaded = Loaded::load(&self.engines, spec).await?;
+        let imports = self.imports(&loaded)?;
+        let plan = resolve(imports, &self.providers, &loaded.spec().links, &self.links).map_err(
+            |errors| ControlError::Link { workload: loaded.spec().name.clone(), errors },
+        )?;
+        Ok((loaded, plan))
+    }
+
+    /// Loads a component, for looking at it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when it cannot be loaded.
+    pub async fn load(&self, spec: Spec) -> Result<Loaded, ControlError> {
+        Ok(Loaded::load(&self.engines, spec).await?)
+    }
+
+    /// The imports of a component that are not the host's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Import`] when one could not be linked whatever provides it.
+    pub fn imports(&self, loaded: &Loaded) -> Result<Vec<Import>, ControlError> {
+        imports(self.engines.get(loaded.kind()), loaded.component(), core::is_core)
+            .map_err(|source| ControlError::Import { workload: loaded.spec().name.clone(), source })
+    }
+
+    /// The links that hold for workloads without their own.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// Makes a workload ready: loads and compiles its component, settles its imports, binds it to its
+    /// providers and links it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] with what is wrong; the workload is then not bound to anything.
+    pub async fn prepare(&self, spec: Spec) -> Result<Arc<Workload>, ControlError> {
+        let (loaded, plan) = self.plan(spec).await?;
+        let name = loaded.spec().name.clone();
+        let link_error = |error| ControlError::Link { workload: name.clone(), errors: vec![error] };
+        let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let identity = WorkloadIdentity { id, name: name.clone() };
+        let links = plan.bind(&identity).await.map_err(link_error)?;
+        let mut linker = loaded.linker()?;
+        links.define(&mut linker).map_err(link_error)?;
+        Ok(Arc::new(loaded.finish(&linker)?))
+    }
+
+    /// Ends the providers. Called once, after the last workload has ended.
+    pub async fn shutdown(self) {
+        self.providers.shutdown().await;
+    }
+}
+
+/// Makes the folder, and a file in it that is removed again.
+fn writable(folder: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    tempfile::NamedTempFile::new_in(folder)?.close()
+}

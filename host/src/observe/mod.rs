@@ -1,0 +1,41 @@
+//! What the host tells of itself: its log and its metrics.
+//!
+//! Both are set up once, by [`start`]; the rest of the host says `tracing::info!` and
+//! `metrics::counter!` and knows nothing of where that goes.
+
+#![forbid(unsafe_code)]
+
+mod log;
+pub mod metrics;
+
+use crate::{config, observe::metrics::Metrics};
+
+/// Why the host cannot tell of itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The log's filter is not one. The configuration has checked it, so this is not expected.
+    #[error("the log filter `{filter}` is not understood; expected a level or `target=level,...`")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// There is a log already.
+    #[error("the log is set up already; `observe::start` is called once in a process")]
+    Log(#[from] tracing_subscriber::util::TryInitError),
+    /// There are metrics already.
+    #[error("metrics are set up already; `observe::start` is called once in a process")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// Starts the log alone. Called once in a process, by commands that only look at things.
+pub fn start_log(config: &config::Log) -> Result<(), ObserveError> {
+    log::start(config)
+}
+
+/// Starts log and metrics. Called once in a process, by commands that run something.
+pub fn start(config: &config::Log) -> Result<Metrics, ObserveError> {
+    log::start(config)?;
+    Metrics::install()
+}

@@ -1,0 +1,478 @@
+//! Which provider serves which import: settled before a workload starts, and never guessed.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use wasmtime::component::Linker;
+
+use super::{BindError, Offer, Provider, WorkloadIdentity, set::ProviderSet};
+use crate::{
+    boundary::{
+        Binding, StoreData,
+        imports::Import,
+        link::{LinkedImport, LinkedResource, define},
+        types::{FunctionType, Mismatch, ResourceName},
+    },
+    name::{InterfaceName, ProviderName},
+    workload::spec::{Link, LinkTarget},
+};
+
+/// Why an import cannot be linked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Nobody provides it.
+    #[error("nothing provides `{import}`, which the component imports{remedy}")]
+    NoProvider {
+        /// The interface.
+        import: InterfaceName,
+        /// What would mend it.
+        remedy: String,
+        /// The extension that would provide it, if it were enabled.
+        enable: Option<String>,
+    },
+    /// Several provide it, and config does not say which is meant.
+    #[error(
+        "{} all provide `{import}`; say which one is meant: add `[[links]]` with `target = \"{import}\"` and `provider = \"{first}\"`",
+        list(candidates)
+    )]
+    Ambiguous {
+        /// The interface.
+        import: InterfaceName,
+        /// Who provides it.
+        candidates: Vec<ProviderName>,
+        /// The first of them, for the example.
+        first: ProviderName,
+    },
+    /// A link names a provider that the host does not have.
+    #[error("a link gives `{import}` to the provider `{provider}`, which this host does not have; it has {}. Enable it with `enable = [{}]`", list(known), enabled(known, provider.as_str()))]
+    UnknownProvider {
+        /// The interface.
+        import: InterfaceName,
+        /// The name in the link.
+        provider: ProviderName,
+        /// The host's providers.
+        known: Vec<ProviderName>,
+    },
+    /// A link names a provider that does not have the interface.
+    #[error(
+        "a link gives `{import}` to the provider `{provider}`, which provides {}; link it to another provider",
+        list(offers)
+    )]
+    NotOffered {
+        /// The interface.
+        import: InterfaceName,
+        /// The provider.
+        provider: ProviderName,
+        /// What it provides.
+        offers: Vec<InterfaceName>,
+    },
+    /// The provider has the interface without a function that the component uses.
+    #[error(
+        "`{import}#{function}` is used by the component, but provider `{provider}` has no such function; use a version of the provider that has it"
+    )]
+    NoFunction {
+        /// The interface.
+        import: InterfaceName,
+        /// The function.
+        function: String,
+        /// The provider.
+        provider: ProviderName,
+    },
+    /// The provider has the interface without a resource type that the component uses.
+    #[error(
+        "the resource `{resource}` of `{import}` is used by the component, but provider `{provider}` does not make it; use a version of the provider that does"
+    )]
+    NoResource {
+        /// The interface.
+        import: InterfaceName,
+        /// The resource type.
+        resource: String,
+        /// The provider.
+        provider: ProviderName,
+    },
+    /// A function's types differ.
+    #[error("`{import}#{function}` differs in {}: the component uses `{}`, provider `{provider}` has `{}`; build the component against the provider's WIT, or use a version of the provider that has the component's", mismatch.part, mismatch.used, mismatch.offered)]
+    Mismatch {
+        /// The interface.
+        import: InterfaceName,
+        /// The function.
+        function: String,
+        /// The provider.
+        provider: ProviderName,
+        /// The difference.
+        mismatch: Box<Mismatch>,
+    },
+    /// Interfaces that share a resource type are linked to different providers.
+    #[error(
+        "`{import}` uses the resource `{resource}` of `{owner}`, but the one is linked to {here} and the other to {there}; a resource cannot pass between them. Link both to the same provider with the same config"
+    )]
+    SplitGroup {
+        /// The interface that uses the resource.
+        import: InterfaceName,
+        /// The resource.
+        resource: String,
+        /// The interface that defines it.
+        owner: InterfaceName,
+        /// Who serves the user.
+        here: String,
+        /// Who serves the owner.
+        there: String,
+    },
+    /// The provider refused the workload.
+    #[error("provider `{provider}` refused the workload: {reason}")]
+    Refused {
+        /// The provider.
+        provider: ProviderName,
+        /// Its reason.
+        reason: BindError,
+    },
+    /// The runtime's linker refused a definition.
+    #[error("`{import}` cannot be linked: {reason}")]
+    Define {
+        /// The import.
+        import: String,
+        /// The linker's words.
+        reason: String,
+    },
+}
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    match items {
+        [] => "none".to_owned(),
+        items => items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What is to stand in `enable` for one more than there are.
+fn enabled(known: &[ProviderName], more: &str) -> String {
+    let names: BTreeSet<_> = known.iter().map(ProviderName::as_str).chain([more]).collect();
+    names.into_iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// The imports of a component, each with the provider that is to serve it.
+pub struct Plan {
+    joints: Vec<Joint>,
+}
+
+struct Joint {
+    import: Import,
+    provider: Arc<dyn Provider>,
+    functions: Vec<(String, FunctionType, u32)>,
+    /// The resource types that the import defines, as the provider makes them.
+    defines: Vec<LinkedResource>,
+    /// Those and the ones that it uses of other imports.
+    resources: Vec<LinkedResource>,
+    config: serde_json::Value,
+}
+
+/// Settles who serves each import. `links` are the workload's own, `defaults` the host's.
+///
+/// # Errors
+///
+/// Every [`LinkError`] there is, not the first alone.
+pub fn resolve(
+    imports: Vec<Import>,
+    providers: &ProviderSet,
+    links: &[Link],
+    defaults: &[Link],
+) -> Result<Plan, Vec<LinkError>> {
+    let (mut joints, mut errors) = (Vec::new(), Vec::new());
+    for import in imports {
+        match joint(import, providers, links, defaults) {
+            Ok(joint) => joints.push(joint),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        errors = join_groups(&mut joints);
+    }
+    if errors.is_empty() { Ok(Plan { joints }) } else { Err(errors) }
+}
+
+fn joint(
+    import: Import,
+    providers: &ProviderSet,
+    links: &[Link],
+    defaults: &[Link],
+) -> Result<Joint, LinkError> {
+    let link = best_link(&import, links).or_else(|| best_link(&import, defaults));
+    let (provider, config) = match link {
+        Some(link) => (linked(&import, link, providers)?, link.config.clone()),
+        None => (only_provider(&import, providers)?, serde_json::Value::Null),
+    };
+    let (offer, functions) = matching_offer(&import, &*provider)?;
+    let defines = import
+        .resources
+        .iter()
+        .map(|name| {
+            linked_resource(offer, name).ok_or_else(|| LinkError::NoResource {
+                import: import.interface.clone(),
+                resource: name.clone(),
+                provider: provider.name().clone(),
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Joint { functions, defines, resources: Vec::new(), provider, config, import })
+}
+
+/// The most specific link for an import: by its own name, by interface and version, by interface, by
+/// package.
+fn best_link<'a>(import: &Import, links: &'a [Link]) -> Option<&'a Link> {
+    let rank = |link: &Link| match &link.target {
+        LinkTarget::Named(name) if *name == import.name => Some(3),
+        LinkTarget::Interface(name) if *name == import.interface => Some(2),
+        LinkTarget::Interface(name)
+            if name.version().is_none() && name.is_same_interface(&import.interface) =>
+        {
+            Some(1)
+        }
+        LinkTarget::Package(package) if package == import.interface.package() => Some(0),
+        LinkTarget::Named(_) | LinkTarget::Interface(_) | LinkTarget::Package(_) => None,
+    };
+    // The first of equals: `max_by_key` would take the last.
+    links
+        .iter()
+        .rev()
+        .filter_map(|link| rank(link).map(|rank| (rank, link)))
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, link)| link)
+}
+
+fn linked(
+    import: &Import,
+    link: &Link,
+    providers: &ProviderSet,
+) -> Result<Arc<dyn Provider>, LinkError> {
+    providers.get(&link.provider).cloned().ok_or_else(|| LinkError::UnknownProvider {
+        import: import.interface.clone(),
+        provider: link.provider.clone(),
+        known: providers.names(),
+    })
+}
+
+fn only_provider(import: &Import, providers: &ProviderSet) -> Result<Arc<dyn Provider>, LinkError> {
+    let serving: Vec<_> = providers
+        .iter()
+        .filter(|provider| provider.offers().iter().any(|o| o.interface.serves(&import.interface)))
+        .collect();
+    // Types decide where names do not.
+    let fitting: Vec<_> =
+        serving.iter().filter(|provider| matching_offer(import, &****provider).is_ok()).collect();
+    match (serving.as_slice(), fitting.as_slice()) {
+        ([], _) => {
+            let (remedy, enable) = remedy(import, providers);
+            Err(LinkError::NoProvider { import: import.interface.clone(), remedy, enable })
+        }
+        (_, [one]) => Ok(Arc::clone(one)),
+        // The types are wrong everywhere; with one provider, the mismatch is the better message.
+        ([one], []) => Ok(Arc::clone(one)),
+        ([first, ..], _) => Err(LinkError::Ambiguous {
+            import: import.interface.clone(),
+            candidates: serving.iter().map(|provider| provider.name().clone()).collect(),
+            first: first.name().clone(),
+        }),
+    }
+}
+
+/// What would mend a missing provider: an extension that lies there not enabled, another version.
+fn remedy(import: &Import, providers: &ProviderSet) -> (String, Option<String>) {
+    let lying = providers.available().iter().find_map(|found| {
+        let library = found.library.as_ref().ok()?;
+        let offers = library.offers.iter().any(|o| o.interface.serves(&import.interface));
+        offers.then_some((library, &found.file))
+    });
+    if let Some((library, file)) = lying {
+        let name = &library.metadata.name;
+        let enabled = enabled(&providers.names(), name);
+        let remedy = format!(
+            "; the extension `{name}` ({}) would, but is not enabled: set `enable = [{enabled}]` in the host's config",
+            file.display()
+        );
+        return (remedy, Some(name.clone()));
+    }
+    let other: Vec<_> = providers
+        .iter()
+        .flat_map(|provider| provider.offers().iter().map(move |offer| (provider, offer)))
+        .filter(|(_, offer)| offer.interface.is_same_interface(&import.interface))
+        .map(|(provider, offer)| format!("`{}` has `{}`", provider.name(), offer.interface))
+        .collect();
+    let remedy = if other.is_empty() {
+        "; put an extension that provides it into the plugins folder and enable it".to_owned()
+    } else {
+        format!("; {}, which is not compatible", other.join(", "))
+    };
+    (remedy, None)
+}
+
+type Functions = Vec<(String, FunctionType, u32)>;
+
+/// The provider's offer that serves an import by name and by type: the exact version first.
+fn matching_offer<'a>(
+    import: &Import,
+    provider: &'a dyn Provider,
+) -> Result<(&'a Offer, Functions), LinkError> {
+    let mut serving: Vec<_> =
+        provider.offers().iter().filter(|o| o.interface.serves(&import.interface)).collect();
+    serving.sort_by_key(|offer| offer.interface != import.interface);
+    let mut error = LinkError::NotOffered {
+        import: import.interface.clone(),
+        provider: provider.name().clone(),
+        offers: provider.offers().iter().map(|offer| offer.interface.clone()).collect(),
+    };
+    for offer in serving {
+        match functions(import, offer, provider.name()) {
+            Ok(functions) => return Ok((offer, functions)),
+            Err(mismatch) => error = mismatch,
+        }
+    }
+    Err(error)
+}
+
+/// Holds the functions that the component uses against those of an offer.
+fn functions(
+    import: &Import,
+    offer: &Offer,
+    provider: &ProviderName,
+) -> Result<Functions, LinkError> {
+    import
+        .functions
+        .iter()
+        .map(|(name, used)| {
+            let offered = offer.functions.iter().find(|function| function.name == *name);
+            let Some(offered) = offered else {
+                return Err(LinkError::NoFunction {
+                    import: import.interface.clone(),
+                    function: name.clone(),
+                    provider: provider.clone(),
+                });
+            };
+            match FunctionType::mismatch(used, &offered.ty) {
+                None => Ok((name.clone(), used.clone(), offered.number)),
+                Some(mismatch) => Err(LinkError::Mismatch {
+                    import: import.interface.clone(),
+                    function: name.clone(),
+                    provider: provider.clone(),
+                    mismatch: Box::new(mismatch),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// A resource type by the name that the component's types give it.
+fn linked_resource(offer: &Offer, name: &str) -> Option<LinkedResource> {
+    let resource = offer.resources.iter().find(|resource| resource.name == name)?;
+    Some(LinkedResource {
+        name: ResourceName { interface: Some(offer.interface.clone()), name: name.to_owned() },
+        number: resource.number,
+        identity: resource.identity,
+    })
+}
+
+/// Gives every joint the resource types that it shares with others, and finds those that are split.
+fn join_groups(joints: &mut [Joint]) -> Vec<LinkError> {
+    let mut errors = Vec::new();
+    let mut shared = Vec::new();
+    for joint in &*joints {
+        let mut resources = joint.defines.clone();
+        for used in &joint.import.used_resources {
+            let owner = joints.iter().find(|other| {
+                Some(&other.import.interface) == used.interface.as_ref()
+                    && other.defines.iter().any(|defined| defined.name.name == used.name)
+            });
+            // A resource of the host's own (`wasi:io`) is not between providers.
+            let Some(owner) = owner else { continue };
+            if owner.key() == joint.key() {
+                let found = owner.defines.iter().filter(|defined| defined.name.name == used.name);
+                resources.extend(found.cloned());
+            } else {
+                errors.push(LinkError::SplitGroup {
+                    import: joint.import.interface.clone(),
+                    resource: used.name.clone(),
+                    owner: owner.import.interface.clone(),
+                    here: joint.place(),
+                    there: owner.place(),
+                });
+            }
+        }
+        shared.push(resources);
+    }
+    for (joint, resources) in joints.iter_mut().zip(shared) {
+        joint.resources = resources;
+    }
+    errors
+}
+
+impl Joint {
+    /// Joints with the same key share a binding.
+    fn key(&self) -> (&ProviderName, &serde_json::Value) {
+        (self.provider.name(), &self.config)
+    }
+
+    fn place(&self) -> String {
+        match &self.config {
+            serde_json::Value::Null => format!("`{}`", self.provider.name()),
+            config => format!("`{}` with the config {config}", self.provider.name()),
+        }
+    }
+}
+
+impl Plan {
+    /// Which provider serves which import: `(the import's name, the provider)`.
+    pub fn joints(&self) -> impl Iterator<Item = (&Import, &ProviderName)> {
+        self.joints.iter().map(|joint| (&joint.import, joint.provider.name()))
+    }
+
+    /// Binds the workload to its providers, once for each provider and config.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Refused`] with the provider's reason.
+    pub async fn bind(self, workload: &WorkloadIdentity) -> Result<Links, LinkError> {
+        let mut bindings: Vec<Arc<Binding>> = Vec::with_capacity(self.joints.len());
+        for (index, joint) in self.joints.iter().enumerate() {
+            let same = self.joints.iter().take(index).position(|other| other.key() == joint.key());
+            let binding = match same.and_then(|same| bindings.get(same)) {
+                Some(binding) => Arc::clone(binding),
+                None => {
+                    let bound = joint.provider.bind(workload, &joint.config).await;
+                    Binding::new(bound.map_err(|reason| LinkError::Refused {
+                        provider: joint.provider.name().clone(),
+                        reason,
+                    })?)
+                }
+            };
+            bindings.push(binding);
+        }
+        Ok(Links { joints: self.joints, bindings })
+    }
+}
+
+/// The imports of a component, each with the binding that serves it.
+pub struct Links {
+    joints: Vec<Joint>,
+    bindings: Vec<Arc<Binding>>,
+}
+
+impl Links {
+    /// Defines the imports in a linker.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Define`] with the linker's words.
+    pub fn define<T: StoreData>(&self, linker: &mut Linker<T>) -> Result<(), LinkError> {
+        for (joint, binding) in self.joints.iter().zip(&self.bindings) {
+            let import = LinkedImport {
+                name: &joint.import.name,
+                functions: &joint.functions,
+                defines: &joint.defines,
+                resources: &joint.resources,
+                binding,
+            };
+            define(linker, &import).map_err(|error| LinkError::Define {
+                import: joint.import.name.clone(),
+                reason: format!("{error:#}"),
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,406 @@
+//! From a spec to a workload whose instances are made from a linked template.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use tokio::sync::{Semaphore, watch};
+use wasmtime::{
+    Engine,
+    component::{Component, InstancePre, Linker},
+};
+use wasmtime_wasi::{p2, p3};
+use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
+
+use super::{
+    Ended, State, core,
+    network::{Grants, TargetError},
+    spec::Spec,
+    state::Template,
+};
+use crate::{
+    engine::{CompileError, Compiled, EngineKind, Engines},
+    name::{InterfaceName, WorkloadName},
+};
+
+/// More requests at once than any host can run.
+const MOST_AT_ONCE: usize = 1 << 20;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a workload cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The file of the component cannot be read.
+    #[error("failed to read `{}`, the component of workload `{workload}`; expected a file this user can read", path.display())]
+    Read {
+        /// The workload.
+        workload: WorkloadName,
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// The file is not a component that runs here.
+    #[error("failed to load `{}`, the component of workload `{workload}`", path.display())]
+    Compile {
+        /// The workload.
+        workload: WorkloadName,
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        source: CompileError,
+    },
+    /// An import could not be linked.
+    #[error("failed to link workload `{workload}`")]
+    Link {
+        /// The workload.
+        workload: WorkloadName,
+        /// Which import, and why.
+        source: BoxError,
+    },
+    /// A granted folder cannot be opened.
+    #[error(
+        "failed to open `{}`, a folder that workload `{workload}` is granted; expected a folder this user can read",
+        path.display()
+    )]
+    Preopen {
+        /// The workload.
+        workload: WorkloadName,
+        /// The folder.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// An entry of the workload's network grants is not one.
+    #[error("failed to read the network grants of workload `{workload}`")]
+    Network {
+        /// The workload.
+        workload: WorkloadName,
+        /// Which entry.
+        source: TargetError,
+    },
+    /// Requests are routed to it, and it answers none.
+    #[error(
+        "workload `{workload}` has a route, and its component `{}` does not answer HTTP; \
+         expected an export of `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`; \
+         remove the route or build the component for the `wasi:http` proxy world",
+        path.display()
+    )]
+    NoHandler {
+        /// The workload.
+        workload: WorkloadName,
+        /// Its component.
+        path: PathBuf,
+    },
+}
+
+/// What makes a workload run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// It answers HTTP requests.
+    Http,
+    /// It is a `wasi:cli/run` command.
+    Command,
+    /// Nothing of the host's: it is reached through the interfaces it exports.
+    None,
+}
+
+/// A component compiled and not yet linked: the time for providers to add the imports that are theirs.
+pub struct Loaded {
+    spec: Spec,
+    compiled: Compiled,
+    engines: Engines,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("workload", &self.spec.name).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// Reads and compiles the workload's component. What blocks runs on a thread that may.
+    pub async fn load(engines: &Engines, spec: Spec) -> Result<Self, PrepareError> {
+        let (workload, path) = (spec.name.clone(), spec.component.clone());
+        let bytes = tokio::fs::read(&path).await.map_err(|source| PrepareError::Read {
+            workload: workload.clone(),
+            path: path.clone(),
+            source,
+        })?;
+        let compiled = engines.compile(bytes).await.map_err(|source| PrepareError::Compile {
+            workload,
+            path,
+            source,
+        })?;
+        Ok(Self { spec, compiled, engines: engines.clone() })
+    }
+
+    /// What the workload is to be.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The component, for its imports and their types.
+    pub fn component(&self) -> &Component {
+        &self.compiled.component
+    }
+
+    /// The engine it runs in: whether `async func`s can be linked.
+    pub fn kind(&self) -> EngineKind {
+        self.compiled.kind
+    }
+
+    fn engine(&self) -> &Engine {
+        self.engines.get(self.compiled.kind)
+    }
+
+    /// The names of everything it imports.
+    pub fn imports(&self) -> Vec<String> {
+        let ty = self.compiled.component.component_type();
+        ty.imports(self.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The names of everything it exports.
+    pub fn exports(&self) -> Vec<String> {
+        let ty = self.compiled.component.component_type();
+        ty.exports(self.engine()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What would make it run.
+    pub fn trigger(&self) -> Trigger {
+        let exports = self.exports();
+        let has = |package, interface, minors: &[u64]| {
+            exports.iter().filter_map(|name| name.parse::<InterfaceName>().ok()).any(|name| {
+                name.package() == package
+                    && name.interface() == interface
+                    && name.version().is_some_and(|v| v.major == 0 && minors.contains(&v.minor))
+            })
+        };
+        if has("wasi:http", "incoming-handler", &[2]) || has("wasi:http", "handler", &[3]) {
+            Trigger::Http
+        } else if has("wasi:cli", "run", &[2, 3]) {
+            Trigger::Command
+        } else {
+            Trigger::None
+        }
+    }
+
+    /// A linker with the core interfaces.
+    pub fn linker(&self) -> Result<Linker<State>, PrepareError> {
+        let mut linker = Linker::new(self.engine());
+        core::add_to_linker(&mut linker, self.compiled.kind)
+            .map_err(|error| self.link_error(error.into()))?;
+        Ok(linker)
+    }
+
+    /// Makes the workload from its component and everything it imports.
+    pub fn finish(self, linker: &Linker<State>) -> Result<Workload, PrepareError> {
+        let pre = linker
+            .instantiate_pre(&self.compiled.component)
+            .map_err(|error| self.link_error(error.into()))?;
+        let (http, command) =
+            triggers(&self, &pre).map_err(|error| self.link_error(error.into()))?;
+        let spec = self.spec;
+        let workload = spec.name.clone();
+        if spec.http.is_some() && http.is_none() {
+            return Err(PrepareError::NoHandler { workload, path: spec.component });
+        }
+        for preopen in &spec.preopens {
+            std::fs::read_dir(&preopen.host).map_err(|source| PrepareError::Preopen {
+                workload: workload.clone(),
+                path: preopen.host.clone(),
+                source,
+            })?;
+        }
+        let grants = Grants::new(&spec.network)
+            .map_err(|source| PrepareError::Network { workload, source })?;
+        Ok(Workload {
+            permits: Arc::new(Semaphore::new(spec.limits.concurrency.min(MOST_AT_ONCE))),
+            meters: Meters::new(&spec.name),
+            stop: watch::Sender::new(false),
+            template: Template::new(spec, grants),
+            kind: self.compiled.kind,
+            engines: self.engines,
+            http,
+            command,
+        })
+    }
+
+    fn link_error(&self, source: BoxError) -> PrepareError {
+        PrepareError::Link { workload: self.spec.name.clone(), source }
+    }
+}
+
+/// The template of instances that answer HTTP.
+pub(super) enum HttpPre {
+    P2(http_p2::bindings::ProxyPre<State>),
+    P3(http_p3::bindings::ServicePre<State>),
+}
+
+/// The template of an instance that is a command.
+pub(super) enum CommandPre {
+    P2(p2::bindings::CommandPre<State>),
+    P3(p3::bindings::CommandPre<State>),
+}
+
+type Triggers = (Option<HttpPre>, Option<CommandPre>);
+
+fn triggers(loaded: &Loaded, pre: &InstancePre<State>) -> wasmtime::Result<Triggers> {
+    let (mut http, mut command) = (None, None);
+    for (name, _) in loaded.compiled.component.component_type().exports(loaded.engine()) {
+        let Ok(name) = name.parse::<InterfaceName>() else { continue };
+        let Some(version) = name.version() else { continue };
+        match (name.package(), name.interface(), version.major, version.minor) {
+            ("wasi:http", "incoming-handler", 0, 2) => {
+                http = Some(HttpPre::P2(http_p2::bindings::ProxyPre::new(pre.clone())?));
+            }
+            ("wasi:http", "handler", 0, 3) => {
+                http = Some(HttpPre::P3(http_p3::bindings::ServicePre::new(pre.clone())?));
+            }
+            ("wasi:cli", "run", 0, 2) => {
+                command = Some(CommandPre::P2(p2::bindings::CommandPre::new(pre.clone())?));
+            }
+            ("wasi:cli", "run", 0, 3) => {
+                command = Some(CommandPre::P3(p3::bindings::CommandPre::new(pre.clone())?));
+            }
+            _ => {}
+        }
+    }
+    Ok((http, command))
+}
+
+/// What is measured of a workload; handles are taken once, not for each request.
+pub(super) struct Meters {
+    workload: WorkloadName,
+    well: Counter,
+    seconds: Histogram,
+    running: Gauge,
+}
+
+impl Meters {
+    fn new(workload: &WorkloadName) -> Self {
+        let label = workload.to_string();
+        Self {
+            workload: workload.clone(),
+            well: ended_counter(workload, "well"),
+            seconds: histogram!("backplane_request_duration_seconds", "workload" => label.clone()),
+            running: gauge!("backplane_requests_running", "workload" => label),
+        }
+    }
+
+    pub(super) fn well(&self) {
+        self.well.increment(1);
+    }
+
+    pub(super) fn cancelled(&self) {
+        ended_counter(&self.workload, "cancelled").increment(1);
+    }
+
+    pub(super) fn failed(&self, ended: &Ended) {
+        ended_counter(&self.workload, ended.kind()).increment(1);
+    }
+
+    pub(super) fn running(&self, change: f64) {
+        self.running.increment(change);
+    }
+}
+
+fn ended_counter(workload: &WorkloadName, how: &'static str) -> Counter {
+    counter!("backplane_requests_total", "workload" => workload.to_string(), "ended" => how)
+}
+
+/// A workload that is ready to run. Its instances come from the engine's pool, one for each request.
+pub struct Workload {
+    pub(super) template: Template,
+    kind: EngineKind,
+    /// Kept, so that the ticker runs as long as anything that it must interrupt.
+    engines: Engines,
+    pub(super) http: Option<HttpPre>,
+    pub(super) command: Option<CommandPre>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) meters: Meters,
+    /// Tells guests behind their responses that they must end now.
+    pub(super) stop: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workload").field("name", self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Workload {
+    /// Loads, links and finishes a workload. `link` adds the imports that are not core; it is called
+    /// once, with a linker that has the core interfaces.
+    pub async fn prepare(
+        engines: &Engines,
+        spec: Spec,
+        link: impl FnOnce(&mut Linker<State>, &Component) -> Result<(), BoxError>,
+    ) -> Result<Self, PrepareError> {
+        let loaded = Loaded::load(engines, spec).await?;
+        let mut linker = loaded.linker()?;
+        link(&mut linker, loaded.component()).map_err(|error| loaded.link_error(error))?;
+        loaded.finish(&linker)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &WorkloadName {
+        &self.template.spec.name
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.engines.get(self.kind)
+    }
+
+    /// What it is.
+    pub fn spec(&self) -> &Spec {
+        &self.template.spec
+    }
+
+    /// What makes it run: HTTP where it answers that, else its command.
+    pub fn trigger(&self) -> Trigger {
+        match (&self.http, &self.command) {
+            (Some(_), _) => Trigger::Http,
+            (None, Some(_)) => Trigger::Command,
+            (None, None) => Trigger::None,
+        }
+    }
+
+    /// Waits until none of its requests runs, nor a guest behind its response.
+    pub async fn finished(&self) {
+        let all = self.spec().limits.concurrency.min(MOST_AT_ONCE) as u32;
+        // An error means that the semaphore was closed, and nobody closes it.
+        drop(self.permits.acquire_many(all).await);
+    }
+
+    /// Ends what [`Workload::finished`] would wait for behind responses, and waits for it. Requests
+    /// whose responses have not begun end when those who wait for them go.
+    pub async fn end(&self) {
+        self.stop.send_replace(true);
+        self.finished().await;
+    }
+
+    /// Records how long a request took, from its arrival to the end of its response.
+    pub fn took(&self, time: Duration) {
+        self.meters.seconds.record(time);
+    }
+
+    /// Logs and counts a bad end, wherever it shows.
+    pub(super) fn report(&self, ended: &Ended) {
+        self.meters.failed(ended);
+        let workload = self.name();
+        match ended {
+            Ended::Trap(cause) | Ended::Host(cause) | Ended::Memory { source: cause, .. } => {
+                tracing::error!(%workload, ended = ended.kind(), "{ended}\n{cause:?}");
+            }
+            Ended::Deadline(_)
+            | Ended::Cpu(_)
+            | Ended::Provider(_)
+            | Ended::NoResponse
+            | Ended::Error(_) => {
+                tracing::error!(%workload, ended = ended.kind(), "{ended}");
+            }
+            Ended::Refused(_) => tracing::warn!(%workload, ended = ended.kind(), "{ended}"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The data of a store: everything that one request or command may use.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::{
+    limits::{MemoryLimit, monotonic_after},
+    network::{Grants, Outbound},
+    spec::{Preopen, Spec},
+    stdio::{LogStream, Stream},
+};
+use crate::boundary::{StoreData, StoreState};
+
+/// The data of a store.
+pub struct State {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+    boundary: StoreState,
+    memory: MemoryLimit,
+    config: Arc<BTreeMap<String, String>>,
+}
+
+impl State {
+    /// What `wasi:config/store` answers.
+    pub(super) fn config(&self) -> &BTreeMap<String, String> {
+        &self.config
+    }
+
+    /// Whether the guest has been denied memory.
+    pub(super) fn was_denied_memory(&self) -> bool {
+        self.memory.was_denied()
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+impl StoreData for State {
+    fn boundary(&mut self) -> &mut StoreState {
+        &mut self.boundary
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// What every store of a workload is made from.
+#[derive(Debug)]
+pub(super) struct Template {
+    pub(super) spec: Spec,
+    grants: Arc<Grants>,
+    config: Arc<BTreeMap<String, String>>,
+}
+
+impl Template {
+    pub(super) fn new(spec: Spec, grants: Grants) -> Self {
+        let config = Arc::new(spec.config.clone());
+        Self { spec, grants: Arc::new(grants), config }
+    }
+
+    /// A fresh store, with the limits of the workload set. Fails if a granted folder is gone.
+    pub(super) fn store(&self, engine: &Engine) -> wasmtime::Result<Store<State>> {
+        let limits = &self.spec.limits;
+        let mut boundary = StoreState::default();
+        boundary.context.deadline = limits.deadline.map_or(0, monotonic_after);
+        let state = State {
+            table: ResourceTable::new(),
+            wasi: self.wasi()?,
+            http: WasiHttpCtx::new(),
+            outbound: Outbound(Arc::clone(&self.grants)),
+            boundary,
+            memory: MemoryLimit::new(limits.memory),
+            config: Arc::clone(&self.config),
+        };
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(limits.hostcall);
+        store.set_epoch_deadline(1);
+        // wasmtime's own yield wakes at once, and the runtime would poll sockets and timers only
+        // every so many tasks; behind this one they come first.
+        store.epoch_deadline_callback(|_| {
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        Ok(store)
+    }
+
+    fn wasi(&self) -> wasmtime::Result<WasiCtx> {
+        let spec = &self.spec;
+        let mut wasi = WasiCtx::builder();
+        if spec.inherit_stdio {
+            wasi.inherit_stdio();
+        } else {
+            wasi.stdout(LogStream::new(spec.name.clone(), Stream::Stdout));
+            wasi.stderr(LogStream::new(spec.name.clone(), Stream::Stderr));
+        }
+        wasi.arg(spec.name.as_str()).args(&spec.arguments);
+        for (name, value) in &spec.environment {
+            wasi.env(name, value);
+        }
+        for Preopen { host, guest, writable } in &spec.preopens {
+            let perms = if *writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            wasi.preopened_dir(host, guest, perms)?;
+        }
+        self.grants.configure(&mut wasi);
+        Ok(wasi.build())
+    }
+}

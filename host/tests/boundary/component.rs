@@ -1,0 +1,235 @@
+//! A component that hands the arguments of its one export to its one import, and the result back.
+
+use std::fmt::Write;
+
+use crate::generate::{Encoding, Lowering, Signature, Ty, flatten};
+
+/// The component's text.
+pub fn forwarding(signature: &Signature, encoding: Encoding, lowering: Lowering) -> String {
+    let mut inner = Types::new(true);
+    let inner_type = inner.function(signature);
+    let mut outer = Types::new(false);
+    let outer_type = outer.function(signature);
+    let encoding = match encoding {
+        Encoding::Utf8 => "utf8",
+        Encoding::Utf16 => "utf16",
+        Encoding::CompactUtf16 => "latin1+utf16",
+    };
+    let options = format!(
+        "(memory (core memory $libc \"memory\")) (realloc (core func $libc \"realloc\")) string-encoding={encoding}"
+    );
+    let is_async = if lowering == Lowering::Async { "async" } else { "" };
+    format!(
+        r#"(component
+  (import "test:gen/api@1.0.0" (instance $api {inner} (export "f" (func {is_async} {inner_type}))))
+  {outer}
+  (core module $libc
+    (memory (export "memory") 4)
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1))) (i32.sub (i32.const 0) (local.get $align))))
+      (global.set $next (i32.add (local.get $at) (local.get $size)))
+      (block $enough
+        (br_if $enough (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+        (drop (memory.grow (i32.add (i32.const 1) (i32.div_u (local.get $size) (i32.const 65536))))))
+      (if (local.get $old_size) (then
+        (memory.copy (local.get $at) (local.get $old)
+          (select (local.get $old_size) (local.get $size) (i32.lt_u (local.get $old_size) (local.get $size))))))
+      (local.get $at)))
+  (core instance $libc (instantiate $libc))
+  (core func $f (canon lower (func $api "f") {is_async} {options}))
+  {module}
+  (core instance $main (instantiate $main
+    (with "host" (instance (export "f" (func $f))))
+    (with "libc" (instance $libc))))
+  (func (export "run") {outer_type} (canon lift (core func $main "run") {options})))"#,
+        inner = inner.text,
+        outer = outer.text,
+        module = module(signature, lowering),
+    )
+}
+
+/// The core module: `run` calls `f` with what it was given.
+fn module(signature: &Signature, lowering: Lowering) -> String {
+    let flat: Vec<_> = signature.params.iter().flat_map(flatten).collect();
+    let result: Vec<_> = signature.result.iter().flat_map(flatten).collect();
+    let lifted: Vec<&str> = if flat.len() > 16 { vec!["i32"] } else { flat.clone() };
+    let most = if lowering == Lowering::Async { 4 } else { 16 };
+    let spilled = flat.len() > most;
+    let in_memory = result.len() > 1 || (lowering == Lowering::Async && !result.is_empty());
+    let mut lowered = if spilled { vec!["i32"] } else { flat.clone() };
+    let mut returns = if in_memory { Vec::new() } else { result.clone() };
+    if in_memory {
+        lowered.push("i32");
+    }
+    if lowering == Lowering::Async {
+        returns = vec!["i32"];
+    }
+    let run_returns: Vec<&str> = if result.len() > 1 { vec!["i32"] } else { result.clone() };
+    let mut body = String::new();
+    if spilled && flat.len() <= 16 {
+        // Only for `u32`s: an async-lowered call of 5 to 16 flat values takes them in memory.
+        body.push_str("(local.set $args (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 256)))");
+        for i in 0..flat.len() {
+            write!(
+                body,
+                "(i32.store (i32.add (local.get $args) (i32.const {})) (local.get {i}))",
+                i * 4
+            )
+            .unwrap();
+        }
+    }
+    if in_memory {
+        body.push_str("(local.set $ret (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 65536)))");
+    }
+    if spilled && flat.len() <= 16 {
+        body.push_str("(local.get $args)");
+    } else {
+        for i in 0..lifted.len() {
+            write!(body, "(local.get {i})").unwrap();
+        }
+    }
+    if in_memory {
+        body.push_str("(local.get $ret)");
+    }
+    body.push_str("(call $f)");
+    if lowering == Lowering::Async {
+        // It must have returned at once.
+        body.push_str("(if (i32.ne (i32.const 2)) (then unreachable))");
+    }
+    if in_memory {
+        body.push_str("(local.get $ret)");
+    }
+    format!(
+        r#"(core module $main
+    (import "host" "f" (func $f (param {}) (result {})))
+    (import "libc" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+    (import "libc" "memory" (memory 1))
+    (func (export "run") (param {}) (result {}) (local $ret i32) (local $args i32)
+      {body}))"#,
+        lowered.join(" "),
+        returns.join(" "),
+        lifted.join(" "),
+        run_returns.join(" "),
+    )
+}
+
+/// Type definitions: inside the imported instance's type, where named types are exported, or in the
+/// component, where they are aliased from there.
+struct Types {
+    inside: bool,
+    count: usize,
+    text: String,
+}
+
+impl Types {
+    fn new(inside: bool) -> Self {
+        Self { inside, count: 0, text: String::new() }
+    }
+
+    fn function(&mut self, signature: &Signature) -> String {
+        let mut text = String::new();
+        for (i, ty) in signature.params.iter().enumerate() {
+            let ty = self.name(ty);
+            write!(text, "(param \"p{i}\" {ty})").unwrap();
+        }
+        if let Some(ty) = &signature.result {
+            let ty = self.name(ty);
+            write!(text, "(result {ty})").unwrap();
+        }
+        text
+    }
+
+    fn name(&mut self, ty: &Ty) -> String {
+        let plain = match ty {
+            Ty::Bool => "bool",
+            Ty::S8 => "s8",
+            Ty::U8 => "u8",
+            Ty::S16 => "s16",
+            Ty::U16 => "u16",
+            Ty::S32 => "s32",
+            Ty::U32 => "u32",
+            Ty::S64 => "s64",
+            Ty::U64 => "u64",
+            Ty::F32 => "f32",
+            Ty::F64 => "f64",
+            Ty::Char => "char",
+            Ty::String => "string",
+            Ty::List(ty) => return self.anonymous(|t| format!("(list {})", t.name(ty))),
+            Ty::Tuple(types) => {
+                return self.anonymous(|t| {
+                    let types: Vec<_> = types.iter().map(|ty| t.name(ty)).collect();
+                    format!("(tuple {})", types.join(" "))
+                });
+            }
+            Ty::Option(ty) => return self.anonymous(|t| format!("(option {})", t.name(ty))),
+            Ty::Result(ok, err) => {
+                return self.anonymous(|t| {
+                    let ok = ok.as_ref().map(|ty| t.name(ty)).unwrap_or_default();
+                    let err = err.as_ref().map(|ty| format!("(error {})", t.name(ty)));
+                    format!("(result {ok} {})", err.unwrap_or_default())
+                });
+            }
+            Ty::Record(types) => {
+                return self.named(|t| {
+                    let fields: Vec<_> = types
+                        .iter()
+                        .enumerate()
+                        .map(|(i, ty)| format!("(field \"f{i}\" {})", t.name(ty)))
+                        .collect();
+                    format!("(record {})", fields.join(" "))
+                });
+            }
+            Ty::Variant(cases) => {
+                return self.named(|t| {
+                    let cases: Vec<_> = cases
+                        .iter()
+                        .enumerate()
+                        .map(|(i, ty)| {
+                            let ty = ty.as_ref().map(|ty| t.name(ty)).unwrap_or_default();
+                            format!("(case \"c{i}\" {ty})")
+                        })
+                        .collect();
+                    format!("(variant {})", cases.join(" "))
+                });
+            }
+            Ty::Enum(count) => {
+                let names: Vec<_> = (0..*count).map(|i| format!("\"c{i}\"")).collect();
+                return self.named(|_| format!("(enum {})", names.join(" ")));
+            }
+            Ty::Flags(count) => {
+                let names: Vec<_> = (0..*count).map(|i| format!("\"b{i}\"")).collect();
+                return self.named(|_| format!("(flags {})", names.join(" ")));
+            }
+        };
+        plain.to_owned()
+    }
+
+    fn anonymous(&mut self, define: impl FnOnce(&mut Self) -> String) -> String {
+        let definition = define(self);
+        let n = self.next();
+        writeln!(self.text, "(type $t{n} {definition})").unwrap();
+        format!("$t{n}")
+    }
+
+    fn named(&mut self, define: impl FnOnce(&mut Self) -> String) -> String {
+        let definition = define(self);
+        let n = self.next();
+        if self.inside {
+            writeln!(
+                self.text,
+                "(type $d{n} {definition}) (export \"t{n}\" (type $t{n} (eq $d{n})))"
+            )
+            .unwrap();
+        } else {
+            writeln!(self.text, "(alias export $api \"t{n}\" (type $t{n}))").unwrap();
+        }
+        format!("$t{n}")
+    }
+
+    fn next(&mut self) -> usize {
+        self.count += 1;
+        self.count
+    }
+}

@@ -1,0 +1,146 @@
+//! Runs one component and compares what crosses with what should.
+
+use std::sync::{Arc, LazyLock, Mutex};
+
+use backplane::boundary::{
+    Binding, StoreData, StoreState,
+    call::{Answer, Callee},
+    imports::imports,
+    link::{LinkedImport, define},
+};
+use backplane_abi::CallContext;
+use backplane_wire::{Form, Writer};
+use wasmtime::{
+    Config, Engine, Store,
+    component::{Component, Linker, Val},
+};
+
+use crate::{
+    component::forwarding,
+    generate::{Encoding, Lowering, Rng, Signature},
+    values::encode,
+};
+
+pub struct Data(pub StoreState);
+
+impl StoreData for Data {
+    fn boundary(&mut self) -> &mut StoreState {
+        &mut self.0
+    }
+}
+
+pub fn engine(concurrent: bool) -> Engine {
+    static ENGINES: LazyLock<[Engine; 2]> = LazyLock::new(|| {
+        [false, true].map(|concurrent| {
+            let mut config = Config::new();
+            config.concurrency_support(concurrent);
+            config.wasm_component_model_async(concurrent);
+            Engine::new(&config).unwrap()
+        })
+    });
+    ENGINES[usize::from(concurrent)].clone()
+}
+
+/// Keeps the last arguments, and answers with what it was told.
+#[derive(Default)]
+pub struct Recorder {
+    pub arguments: Mutex<Vec<u8>>,
+    pub answer: Mutex<Vec<u8>>,
+}
+
+impl Callee for Recorder {
+    fn provider(&self) -> &str {
+        "recorder"
+    }
+
+    fn call(&self, _: u32, arguments: Vec<u8>, _: &CallContext) -> Answer {
+        *self.arguments.lock().unwrap() = arguments;
+        Answer::Ready(self.answer.lock().unwrap().clone().into())
+    }
+
+    fn drop_resource(&self, _: u32, _: u64) {}
+}
+
+struct Shared(Arc<Recorder>);
+
+impl Callee for Shared {
+    fn provider(&self) -> &str {
+        "recorder"
+    }
+
+    fn call(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Answer {
+        self.0.call(function, arguments, context)
+    }
+
+    fn drop_resource(&self, _: u32, _: u64) {}
+}
+
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    });
+    RUNTIME.block_on(future)
+}
+
+/// Passes random values through the component; how many were compared.
+pub fn compare(
+    rng: &mut Rng,
+    signature: &Signature,
+    encoding: Encoding,
+    lowering: Lowering,
+    concurrent: bool,
+) -> u64 {
+    let text = forwarding(signature, encoding, lowering);
+    let engine = engine(concurrent);
+    let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let component =
+        Component::new(&engine, bytes).unwrap_or_else(|error| panic!("{error:#}\n{text}"));
+    let recorder = Arc::new(Recorder::default());
+    let binding = Binding::new(Arc::new(Shared(Arc::clone(&recorder))));
+    let found = imports(&engine, &component, |_| false).unwrap();
+    let functions: Vec<_> =
+        found[0].functions.iter().map(|(name, ty)| (name.clone(), ty.clone(), 0)).collect();
+    let mut linker = Linker::<Data>::new(&engine);
+    let import = LinkedImport {
+        name: &found[0].name,
+        functions: &functions,
+        defines: &[],
+        resources: &[],
+        binding: &binding,
+    };
+    define(&mut linker, &import).unwrap();
+    let mut compared = 0;
+    for _ in 0..8 {
+        let mut store = Store::new(&engine, Data(StoreState::default()));
+        let params: Vec<Val> = signature.params.iter().map(|ty| ty.value(rng)).collect();
+        let mut expected = Writer::new(Form::Local);
+        for (ty, value) in signature.params.iter().zip(&params) {
+            encode(ty, value, &mut expected);
+        }
+        let result = signature.result.as_ref().map(|ty| (ty, ty.value(rng)));
+        let mut answer = Writer::new(Form::Local);
+        if let Some((ty, value)) = &result {
+            encode(ty, value, &mut answer);
+        }
+        *recorder.answer.lock().unwrap() = answer.into_vec();
+        let mut returned = vec![Val::Bool(false); usize::from(result.is_some())];
+        block_on(async {
+            let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+            let run = instance.get_func(&mut store, "run").unwrap();
+            run.call_async(&mut store, &params, &mut returned)
+                .await
+                .unwrap_or_else(|error| panic!("{error:#?}\n{signature:#?}\n{params:?}"));
+        });
+        assert_eq!(
+            *recorder.arguments.lock().unwrap(),
+            expected.into_vec(),
+            "{signature:#?} {encoding:?} {lowering:?} {params:?}"
+        );
+        if let Some((_, value)) = result {
+            assert_eq!(returned[0], value, "{signature:#?} {encoding:?}");
+            compared += 1;
+        }
+        compared += params.len() as u64;
+    }
+    compared
+}

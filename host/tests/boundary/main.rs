@@ -1,0 +1,72 @@
+//! The boundary held against the runtime's own dynamic path, on random types and values.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod component;
+mod generate;
+mod harness;
+mod resources;
+mod values;
+
+use generate::{Encoding, Lowering, Rng, Signature};
+
+/// Cases a run; `BOUNDARY_CASES` sets another number.
+fn cases() -> u64 {
+    std::env::var("BOUNDARY_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
+}
+
+fn seed() -> u64 {
+    std::env::var("BOUNDARY_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+            as u64
+    })
+}
+
+#[test]
+fn every_type_crosses_as_the_runtime_itself_would_carry_it() {
+    let first = seed();
+    let mut compared = 0;
+    for case in 0..cases() {
+        let seed = first.wrapping_add(case);
+        let run = std::panic::catch_unwind(|| one(seed));
+        match run {
+            Ok(values) => compared += values,
+            Err(panic) => {
+                eprintln!("failed with BOUNDARY_SEED={seed} BOUNDARY_CASES=1");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    println!("boundary: {} types, {compared} values compared", cases());
+}
+
+/// One signature, several sets of values; how many values were compared.
+fn one(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed);
+    let signature = Signature::random(&mut rng);
+    let encoding = [Encoding::Utf8, Encoding::Utf16, Encoding::CompactUtf16][rng.below(3)];
+    let concurrent = rng.below(2) == 0;
+    let lowering = match (concurrent, signature.forwards_async()) {
+        (true, true) if rng.below(2) == 0 => Lowering::Async,
+        _ => Lowering::Sync,
+    };
+    harness::compare(&mut rng, &signature, encoding, lowering, concurrent)
+}
+
+#[test]
+fn parameters_pass_flat_and_spilled_at_every_count() {
+    let mut rng = Rng::new(7);
+    for count in 0..=18 {
+        let signature = Signature::of_u32s(count);
+        harness::compare(&mut rng, &signature, Encoding::Utf8, Lowering::Sync, false);
+        harness::compare(&mut rng, &signature, Encoding::Utf8, Lowering::Sync, true);
+        harness::compare(&mut rng, &signature, Encoding::Utf8, Lowering::Async, true);
+    }
+}

@@ -1,0 +1,258 @@
+//! `boundary`: what a call of an import costs.
+//!
+//! One guest, built once, runs in one process against three implementations of the same interface:
+//!
+//! | name | what |
+//! |---|---|
+//! | `typed` | functions compiled in with the runtime's typed async API, as `bindgen!` makes them |
+//! | `native` | the extension `probe`, a release build loaded through the ABI, linked as the host links |
+//! | `val` | functions made with `func_new_async` over `Val` |
+//!
+//! and a second guest against the extension `keyvalue` on memory and the crate
+//! `wasmtime-wasi-keyvalue`. Each runs in both engines of the host, in a store with the limits that the
+//! host sets by default, with log and metrics on.
+
+mod dynamic;
+mod guest;
+mod native;
+mod typed;
+
+use std::path::{Path, PathBuf};
+
+use backplane::{
+    config,
+    engine::{EngineKind, Engines, Settings, TICK},
+    observe,
+};
+use clap::Args;
+use tokio::runtime::{Builder, Runtime};
+use wasmtime::{Result, component::Component, error::Context as _};
+
+use crate::{
+    measure::{Clock, ROUND, ROUNDS, medians},
+    row::{Key, Report},
+};
+use guest::Guest;
+use native::Natives;
+
+const BENCH: &str = "boundary";
+/// The most that an extension's call may cost, in calls that are compiled in.
+const LIMIT: f64 = 1.25;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The folder of the guests: bench-guest.wasm, bench-keyvalue.wasm
+    #[arg(long, env = "BACKPLANE_COMPONENTS", value_name = "FOLDER")]
+    components: PathBuf,
+    /// The folder of the extensions: probe.so, keyvalue.so, built with --release
+    #[arg(long, env = "BACKPLANE_EXTENSIONS", value_name = "FOLDER")]
+    extensions: PathBuf,
+}
+
+/// Calls that the guest makes.
+struct Case {
+    /// The guest's name for it.
+    name: &'static str,
+    /// What the guest is told: the size of a value, or the elements of a list.
+    argument: u32,
+    /// The size of the value that a call carries.
+    bytes: u32,
+    clock: Clock,
+    /// Whether the limit holds for it.
+    is_gated: bool,
+}
+
+const fn case(name: &'static str, argument: u32, bytes: u32) -> Case {
+    Case { name, argument, bytes, clock: Clock::Thread, is_gated: true }
+}
+
+const fn ungated(case: Case, clock: Clock) -> Case {
+    Case { clock, is_gated: false, ..case }
+}
+
+/// The cases that must be there, of `bench-guest`.
+const CASES: [Case; 13] = [
+    case("get", 16, 16),
+    case("get", 1 << 10, 1 << 10),
+    case("get", 64 << 10, 64 << 10),
+    case("get", 1 << 20, 1 << 20),
+    case("set", 16, 16),
+    case("set", 1 << 10, 1 << 10),
+    case("set", 64 << 10, 64 << 10),
+    case("set", 1 << 20, 1 << 20),
+    case("list-u32", 1000, 4000),
+    // Eight bytes of text and eight of number.
+    case("list-pairs", 1000, 16_000),
+    // As the record lies in memory, and the nine bytes of its string.
+    case("record", 0, 73),
+    ungated(case("resource", 0, 4), Clock::Thread),
+    ungated(case("pending", 0, 4), Clock::Real),
+];
+
+/// Those of `bench-keyvalue`.
+const KEYVALUE_CASES: [Case; 8] = [
+    ungated(case("kv-get", 16, 16), Clock::Thread),
+    ungated(case("kv-get", 1 << 10, 1 << 10), Clock::Thread),
+    ungated(case("kv-get", 64 << 10, 64 << 10), Clock::Thread),
+    ungated(case("kv-get", 1 << 20, 1 << 20), Clock::Thread),
+    ungated(case("kv-set", 16, 16), Clock::Thread),
+    ungated(case("kv-set", 1 << 10, 1 << 10), Clock::Thread),
+    ungated(case("kv-set", 64 << 10, 64 << 10), Clock::Thread),
+    ungated(case("kv-set", 1 << 20, 1 << 20), Clock::Thread),
+];
+
+const ENGINES: [(EngineKind, &str); 2] =
+    [(EngineKind::Sync, "sync"), (EngineKind::Concurrent, "concurrent")];
+
+/// The subject comes first, the baselines follow; a row is the subject over one of them.
+const CALLS: &[&str] = &["native", "typed", "val"];
+const KEYVALUE: &[&str] = &["native", "wasmtime-wasi-keyvalue"];
+
+impl Case {
+    fn full_name(&self, engine: &str) -> String {
+        format!("{engine} {}", self.name)
+    }
+
+    fn keys(&self, engine: &str, names: &[&'static str]) -> Vec<Key> {
+        let Some((&subject, baselines)) = names.split_first() else { return Vec::new() };
+        let key = |&baseline| Key {
+            bench: BENCH,
+            case: self.full_name(engine),
+            bytes: self.bytes,
+            subject,
+            baseline,
+        };
+        baselines.iter().map(key).collect()
+    }
+}
+
+/// Runs the benchmark on the cases whose name contains `only`.
+pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
+    let log = config::Log { filter: "info".to_owned(), format: config::LogFormat::Text };
+    let _metrics = observe::start(&log).context("cannot start log and metrics")?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let data = tempfile::tempdir()?;
+    let mut bench = Bench {
+        engines: Engines::new(&Settings::default())?,
+        natives: Natives::load(&arguments.extensions, data.path())?,
+        runtime,
+        report: Report::default(),
+        keys: Vec::new(),
+        only: only.to_owned(),
+    };
+    let [calls, keyvalue] =
+        ["bench-guest.wasm", "bench-keyvalue.wasm"].map(|name| arguments.components.join(name));
+    describe(arguments, &calls, &keyvalue);
+
+    for (kind, engine) in ENGINES {
+        let component = bench.component(kind, &calls)?;
+        let mut guests = bench.guests(kind, &component)?;
+        for case in &CASES {
+            bench.measure(case, engine, CALLS, &mut guests);
+        }
+        drop(guests);
+        let component = bench.component(kind, &keyvalue)?;
+        let mut guests = bench.keyvalue_guests(kind, &component)?;
+        for case in &KEYVALUE_CASES {
+            bench.measure(case, engine, KEYVALUE, &mut guests);
+        }
+    }
+
+    let Bench { runtime, natives, mut report, keys, .. } = bench;
+    runtime.block_on(natives.shutdown());
+    report.expect(&keys);
+    let gated: Vec<_> = ENGINES
+        .iter()
+        .flat_map(|(_, engine)| CASES.iter().map(move |case| (case, engine)))
+        .filter(|(case, _)| case.is_gated)
+        .map(|(case, engine)| case.full_name(engine))
+        .collect();
+    report.at_most(LIMIT, |row| row.baseline == "typed" && gated.contains(&row.case));
+    Ok(report)
+}
+
+/// What is measured, with what.
+fn describe(arguments: &Arguments, calls: &Path, keyvalue: &Path) {
+    println!("guests      {}, {}", calls.display(), keyvalue.display());
+    for extension in ["probe", "keyvalue"] {
+        let file = arguments.extensions.join(format!("{extension}.so"));
+        println!("extension   {}", file.display());
+    }
+    println!(
+        "built       {}, thin LTO in the release profile, mimalloc in the host",
+        if cfg!(debug_assertions) { "WITHOUT OPTIMISATION" } else { "optimised" }
+    );
+    println!(
+        "stores      epoch interruption every {} ms, memory and hostcall limits, log and metrics on",
+        TICK.as_millis()
+    );
+    println!(
+        "times       medians of {ROUNDS} rounds of {} ms, in turns; CPU time of the thread, \
+         for `pending` real time",
+        ROUND.as_millis()
+    );
+}
+
+struct Bench {
+    runtime: Runtime,
+    engines: Engines,
+    natives: Natives,
+    report: Report,
+    /// The rows that have to be there.
+    keys: Vec<Key>,
+    only: String,
+}
+
+impl Bench {
+    fn component(&self, kind: EngineKind, file: &Path) -> Result<Component> {
+        Component::from_file(self.engines.get(kind), file)
+            .with_context(|| format!("cannot load {}", file.display()))
+    }
+
+    /// The guest in three stores, in the order of `CALLS`.
+    fn guests(&self, kind: EngineKind, component: &Component) -> Result<Vec<Guest>> {
+        let engine = self.engines.get(kind);
+        self.runtime.block_on(async {
+            Ok(vec![
+                Guest::new(engine, component, self.natives.linker(engine, component).await?)
+                    .await?,
+                Guest::new(engine, component, typed::linker(engine)?).await?,
+                Guest::new(engine, component, dynamic::linker(engine)?).await?,
+            ])
+        })
+    }
+
+    /// The guest in two stores, in the order of `KEYVALUE`.
+    fn keyvalue_guests(&self, kind: EngineKind, component: &Component) -> Result<Vec<Guest>> {
+        let engine = self.engines.get(kind);
+        self.runtime.block_on(async {
+            Ok(vec![
+                Guest::new(engine, component, self.natives.linker(engine, component).await?)
+                    .await?,
+                Guest::new(engine, component, guest::keyvalue_linker(engine)?).await?,
+            ])
+        })
+    }
+
+    /// Measures a case. One that fails leaves its rows out, and so fails the benchmark.
+    fn measure(&mut self, case: &Case, engine: &str, names: &[&'static str], guests: &mut [Guest]) {
+        let full_name = case.full_name(engine);
+        if !full_name.contains(&self.only) {
+            return;
+        }
+        eprintln!("measuring {full_name}, {} bytes", case.bytes);
+        let keys = case.keys(engine, names);
+        let runtime = &self.runtime;
+        let mut timed: Vec<_> = guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
+        match medians(&mut timed).as_deref() {
+            Ok([subject, baselines @ ..]) => {
+                let rows = keys.iter().zip(baselines);
+                let rows = rows.map(|(key, baseline)| key.nanoseconds(*subject, *baseline));
+                self.report.rows.extend(rows);
+            }
+            Ok([]) => {}
+            Err(error) => self.report.problems.push(format!("`{full_name}` failed: {error:#}")),
+        }
+        self.keys.extend(keys);
+    }
+}

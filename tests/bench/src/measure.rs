@@ -1,0 +1,71 @@
+//! Times of several subjects, measured in turns.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::time::{ClockId, clock_gettime};
+
+/// What a time is taken with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Clock {
+    /// CPU time of the thread: what else runs on the machine does not count. For what never waits.
+    Thread,
+    /// Real time. For what another thread has to do.
+    Real,
+}
+
+impl Clock {
+    pub(crate) fn now(self) -> Duration {
+        let id = match self {
+            Self::Thread => ClockId::ThreadCPUTime,
+            Self::Real => ClockId::Monotonic,
+        };
+        Duration::try_from(clock_gettime(id)).unwrap_or_default()
+    }
+}
+
+/// Runs something so many times, and answers how long it took altogether. 0 times is what it takes to
+/// prepare, which is taken off.
+pub(crate) type Timed<'a> = Box<dyn FnMut(u32) -> Result<Duration> + 'a>;
+
+/// How many rounds there are: an odd number, for the median.
+pub(crate) const ROUNDS: usize = 15;
+/// How long each subject runs in a round.
+pub(crate) const ROUND: Duration = Duration::from_millis(24);
+
+/// The median time of each subject, in nanoseconds. Every round runs every subject, a different one
+/// first.
+pub(crate) fn medians(subjects: &mut [Timed<'_>]) -> Result<Vec<f64>> {
+    let counts = subjects.iter_mut().map(calibrate).collect::<Result<Vec<_>>>()?;
+    let mut samples = vec![Vec::with_capacity(ROUNDS); subjects.len()];
+    for round in 0..ROUNDS {
+        let mut turns: Vec<_> = subjects.iter_mut().zip(&counts).zip(&mut samples).collect();
+        let first = round % turns.len().max(1);
+        turns.rotate_left(first);
+        for ((subject, count), samples) in turns {
+            let preparation = subject(0)?;
+            let time = subject(*count)?.saturating_sub(preparation);
+            samples.push(time.as_nanos() as f64 / f64::from(*count));
+        }
+    }
+    Ok(samples.into_iter().map(median).collect())
+}
+
+/// How often a subject has to run to fill a round. Also warms it up.
+fn calibrate(subject: &mut Timed<'_>) -> Result<u32> {
+    let mut count = 1_u32;
+    loop {
+        let preparation = subject(0)?;
+        let time = subject(count)?.saturating_sub(preparation);
+        if time * 4 >= ROUND || count >= 1 << 24 {
+            let fill = ROUND.as_secs_f64() / time.as_secs_f64().max(1e-9);
+            return Ok((f64::from(count) * fill).clamp(1.0, 1e8) as u32);
+        }
+        count *= 4;
+    }
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,169 @@
+//! Guests that do what they must not: each is ended at its limit, and the host goes on.
+
+use std::time::Duration;
+
+use backplane::workload::spec::Spec;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::support::{Host, engines_for, spec, within};
+
+fn limited() -> Spec {
+    let mut spec = spec("misbehave");
+    spec.limits.cpu = Some(Duration::from_millis(200));
+    spec.limits.deadline = Some(Duration::from_secs(5));
+    spec.limits.memory = 32 << 20;
+    spec
+}
+
+async fn ends_with(path: &str, spec: Spec, status: u16) {
+    let host = Host::start([spec]).await;
+    let answer = within(host.get(path)).await;
+    assert_eq!(answer.0, status, "{path}: {}", answer.1);
+    assert!(answer.1.starts_with(&status.to_string()), "{path}: {}", answer.1);
+    assert_eq!(host.get("/").await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_guest_that_computes_for_ever_ends_at_its_cpu_time() {
+    ends_with("/loop", limited(), 503).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_computes_for_ever_and_may_ends_at_its_deadline() {
+    let mut spec = limited();
+    spec.limits.cpu = None;
+    spec.limits.deadline = Some(Duration::from_millis(300));
+    ends_with("/loop", spec, 504).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_ever_ends_at_its_deadline() {
+    let mut spec = limited();
+    spec.limits.deadline = Some(Duration::from_millis(300));
+    ends_with("/hang", spec, 504).await;
+}
+
+#[tokio::test]
+async fn waiting_is_not_cpu_time() {
+    let mut spec = limited();
+    spec.limits.cpu = Some(Duration::from_millis(100));
+    let host = Host::start([spec]).await;
+    assert_eq!(within(host.get("/timer?ms=400")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_guest_that_takes_memory_without_end_ends_at_its_limit() {
+    ends_with("/grow", limited(), 500).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_needs_more_memory_than_it_may_have_does_not_start() {
+    let mut spec = limited();
+    spec.limits.memory = 1 << 16;
+    let host = Host::start([spec]).await;
+    assert_eq!(host.get("/").await.0, 500);
+}
+
+#[tokio::test]
+async fn a_guest_that_recurses_for_ever_traps() {
+    ends_with("/recurse", limited(), 500).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_traps_is_an_internal_error() {
+    ends_with("/trap", limited(), 500).await;
+}
+
+#[tokio::test]
+async fn a_guest_without_an_answer_is_an_internal_error() {
+    ends_with("/silent", limited(), 500).await;
+}
+
+#[tokio::test]
+async fn other_requests_are_answered_while_a_guest_computes() {
+    let mut spec = limited();
+    spec.limits.cpu = Some(Duration::from_secs(60));
+    spec.limits.deadline = Some(Duration::from_secs(60));
+    // One thread serves both.
+    let host = Host::start([spec]).await;
+    let mut busy = TcpStream::connect(host.address).await.unwrap();
+    busy.write_all(b"GET /loop HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(within(host.get("/")).await.0, 200);
+    }
+}
+
+/// The client must not take what it got for the whole.
+async fn is_cut_off(path: &str, spec: Spec) {
+    let host = Host::start([spec]).await;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let answer = within(host.raw(&request)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+    assert!(!answer.ends_with("0\r\n\r\n"), "{path}: the body was ended as if complete: {answer}");
+    within(host.idle()).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_traps_behind_its_response_cuts_it_off() {
+    is_cut_off("/trap-late?bytes=200000", limited()).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_ends_at_a_limit_behind_its_response_cuts_it_off() {
+    let mut spec = limited();
+    spec.limits.cpu = Some(Duration::from_millis(50));
+    is_cut_off("/stream?bytes=1000000000000", spec).await;
+    let mut spec = limited();
+    spec.limits.cpu = None;
+    spec.limits.deadline = Some(Duration::from_millis(50));
+    is_cut_off("/stream?bytes=1000000000000", spec).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_finish_its_body_cuts_it_off() {
+    is_cut_off("/cut?bytes=200000", limited()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_hold_its_guest_beyond_the_deadline() {
+    let mut spec = limited();
+    spec.limits.deadline = Some(Duration::from_millis(500));
+    let host = Host::start([spec]).await;
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    stream.write_all(b"GET /stream?bytes=1000000000 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // The head is there, so that the guest runs behind it.
+    assert!(stream.read(&mut [0; 100]).await.unwrap() > 0);
+    within(host.idle()).await;
+}
+
+#[tokio::test]
+async fn more_requests_than_may_run_are_asked_to_come_again() {
+    let mut spec = limited();
+    spec.limits.concurrency = 1;
+    let host = Host::start([spec]).await;
+    let mut busy = TcpStream::connect(host.address).await.unwrap();
+    // Its answer's head says that it runs.
+    busy.write_all(b"GET /stream?bytes=1000000000 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(busy.read(&mut [0; 100]).await.unwrap() > 0);
+    let response = within(host.request("GET", "/").send()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+    drop(busy);
+    within(host.idle()).await;
+    assert_eq!(host.get("/").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_host_without_an_instance_left_asks_to_come_again() {
+    let engines = engines_for(1);
+    let host = Host::start_with(&engines, [limited()], Duration::from_secs(10)).await;
+    let mut busy = TcpStream::connect(host.address).await.unwrap();
+    busy.write_all(b"GET /stream?bytes=1000000000 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(busy.read(&mut [0; 100]).await.unwrap() > 0);
+    let response = within(host.request("GET", "/").send()).await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+}

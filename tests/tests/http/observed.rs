@@ -1,0 +1,139 @@
+//! What an operator sees: the log and the counters.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use backplane::workload::spec::Spec;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::{Host, spec, within};
+
+/// The log of this thread, which runs the whole of its test.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn capture() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The line that has all of these.
+    fn line(&self, parts: &[&str]) -> String {
+        let text = self.text();
+        let line = text.lines().find(|line| parts.iter().all(|part| line.contains(part)));
+        line.unwrap_or_else(|| panic!("no line with {parts:?} in\n{text}")).to_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+fn limited() -> Spec {
+    let mut spec = spec("misbehave");
+    spec.name = "shop".parse().unwrap();
+    spec.limits.cpu = Some(Duration::from_millis(100));
+    spec.limits.memory = 32 << 20;
+    spec
+}
+
+#[tokio::test]
+async fn what_a_guest_writes_is_logged_by_the_line_with_its_workload() {
+    let (log, _guard) = Log::capture();
+    let host = Host::start([limited()]).await;
+    let request = host.request("GET", "/log?text=one%0Atwo").header("x-request-id", "id-7");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    within(host.idle()).await;
+    log.line(&["guest", "one", "workload=shop", "stream=\"stdout\"", "id-7"]);
+    log.line(&["guest", "two", "workload=shop", "stream=\"stderr\"", "id-7"]);
+}
+
+#[tokio::test]
+async fn a_trap_is_logged_with_workload_cause_and_backtrace() {
+    let (log, _guard) = Log::capture();
+    let host = Host::start([limited()]).await;
+    assert_eq!(host.get("/trap").await.0, 500);
+    log.line(&["ERROR", "workload=shop", "unreachable"]);
+    log.line(&["wasm backtrace"]);
+    log.line(&["incoming-handler"]);
+}
+
+#[tokio::test]
+async fn the_limit_that_ended_a_guest_is_named() {
+    let (log, _guard) = Log::capture();
+    let host = Host::start([limited()]).await;
+    assert_eq!(host.get("/loop").await.0, 503);
+    log.line(&["ERROR", "workload=shop", "100ms", "`limits.cpu`"]);
+    assert_eq!(host.get("/grow").await.0, 500);
+    log.line(&["ERROR", "workload=shop", "33554432", "`limits.memory`"]);
+}
+
+#[tokio::test]
+async fn each_request_has_one_line_without_its_query() {
+    let (log, _guard) = Log::capture();
+    let host = Host::start([limited()]).await;
+    assert_eq!(host.get("/stream?bytes=1000&secret=x").await.0, 200);
+    within(host.idle()).await;
+    let line = log.line(&["access", "method=GET", "path=\"/stream\"", "status=200", "bytes=1000"]);
+    assert!(!line.contains("secret"), "{line}");
+    assert!(line.contains("done") && line.contains("workload=\"shop\""), "{line}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_how_they_ended() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let host = Host::start([limited()]).await;
+    for path in ["/", "/", "/trap", "/loop", "/grow", "/silent"] {
+        host.get(path).await;
+    }
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    stream.write_all(b"GET /timer?ms=100000 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // Its answer says that the one before is being served.
+    host.get("/").await;
+    drop(stream);
+    within(host.idle()).await;
+    let text = counted.render();
+    for (ended, count) in
+        [("well", 3), ("trap", 1), ("cpu", 1), ("memory", 1), ("no-response", 1), ("cancelled", 1)]
+    {
+        let line =
+            format!("backplane_requests_total{{workload=\"shop\",ended=\"{ended}\"}} {count}");
+        assert!(text.contains(&line), "no {line} in\n{text}");
+    }
+    // Nothing runs any more, and each request was timed.
+    assert!(text.contains("backplane_requests_running{workload=\"shop\"} 0"), "{text}");
+    assert!(
+        text.contains("backplane_request_duration_seconds_count{workload=\"shop\"} 8"),
+        "{text}"
+    );
+}

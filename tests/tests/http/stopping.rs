@@ -1,0 +1,63 @@
+//! How a server ends: what runs may finish, and what does not is cut.
+
+use std::time::Duration;
+
+use backplane::http::{
+    Server,
+    signal::{self, Signal},
+};
+use nix::sys::signal::{Signal as Unix, raise};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::support::{Host, engines, spec, within};
+
+#[tokio::test]
+async fn what_runs_is_finished_and_nothing_new_is_accepted() {
+    let mut host = Host::start([spec("misbehave")]).await;
+    let address = host.address;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /timer?ms=500 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // A second answer on the way says that the first request has been read.
+    assert_eq!(host.get("/").await.0, 200);
+    host.ask_to_stop();
+    assert_eq!(within(idle.read(&mut [0; 1])).await.unwrap(), 0, "an idle connection stays open");
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.contains("waited 500 ms"), "{answer}");
+    assert_eq!(within(host.served()).await.cut, 0);
+    assert!(TcpStream::connect(address).await.is_err(), "the server still accepts");
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_cut() {
+    let mut hanging = spec("misbehave");
+    hanging.limits.deadline = None;
+    let mut host = Host::start_with(&engines(), [hanging], Duration::from_millis(200)).await;
+    let mut stream = TcpStream::connect(host.address).await.unwrap();
+    stream.write_all(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_eq!(host.get("/").await.0, 200);
+    host.ask_to_stop();
+    assert_eq!(within(host.served()).await.cut, 1);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_a_way_out() {
+    let first = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let error = Server::bind(first.address()).await.unwrap_err().to_string();
+    assert!(error.contains(&first.address().to_string()), "{error}");
+    assert!(error.contains("--listen"), "{error}");
+}
+
+#[tokio::test]
+async fn sigterm_and_sigint_ask_to_stop() {
+    for (sent, expected) in [(Unix::SIGTERM, Signal::Terminate), (Unix::SIGINT, Signal::Interrupt)]
+    {
+        let stop = signal::stop().unwrap();
+        raise(sent).unwrap();
+        assert_eq!(within(stop).await, expected);
+    }
+}

@@ -1,0 +1,136 @@
+//! A server in this process, with components that `cargo xtask test` has built.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use backplane::{
+    engine::{Engines, Settings},
+    http::{Drained, Router, Server},
+    workload::{
+        PrepareError, Workload,
+        spec::{Limits, Network, Route, Spec},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+/// The file of a guest.
+pub(crate) fn component(name: &str) -> PathBuf {
+    let folder = std::env::var_os("BACKPLANE_COMPONENTS")
+        .unwrap_or_else(|| panic!("BACKPLANE_COMPONENTS is not set; run `cargo xtask test`"));
+    let file = PathBuf::from(folder).join(format!("{name}.wasm"));
+    assert!(file.is_file(), "{} is missing; run `cargo xtask test`", file.display());
+    file
+}
+
+/// A workload of a guest, reached at `/` on every host.
+pub(crate) fn spec(guest: &str) -> Spec {
+    Spec {
+        name: guest.parse().unwrap(),
+        component: component(guest),
+        http: Some(Route { hosts: Vec::new(), path: "/".to_owned() }),
+        arguments: Vec::new(),
+        environment: Default::default(),
+        preopens: Vec::new(),
+        network: Network::default(),
+        config: Default::default(),
+        links: Vec::new(),
+        limits: Limits::default(),
+        inherit_stdio: false,
+    }
+}
+
+/// Engines with room for some instances, which compile a guest once for all tests and runs.
+pub(crate) fn engines_for(instances: u32) -> Engines {
+    let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    Engines::new(&Settings { cache, instances }).unwrap()
+}
+
+pub(crate) fn engines() -> Engines {
+    engines_for(20)
+}
+
+pub(crate) async fn prepare(engines: &Engines, spec: Spec) -> Result<Arc<Workload>, PrepareError> {
+    Workload::prepare(engines, spec, |_, _| Ok(())).await.map(Arc::new)
+}
+
+/// A server that runs until it is stopped or dropped.
+pub(crate) struct Host {
+    pub(crate) address: SocketAddr,
+    pub(crate) workloads: Vec<Arc<Workload>>,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Drained>,
+    client: reqwest::Client,
+}
+
+impl Host {
+    pub(crate) async fn start(specs: impl IntoIterator<Item = Spec>) -> Self {
+        Self::start_with(&engines(), specs, Duration::from_secs(10)).await
+    }
+
+    pub(crate) async fn start_with(
+        engines: &Engines,
+        specs: impl IntoIterator<Item = Spec>,
+        drain: Duration,
+    ) -> Self {
+        let mut workloads = Vec::new();
+        for spec in specs {
+            workloads.push(prepare(engines, spec).await.unwrap());
+        }
+        let router = Router::new(workloads.iter().cloned()).unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(server.serve(router, stopped, drain));
+        // A pool would hide when connections are closed.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { address, workloads, stop: Some(stop), served, client }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().unwrap(), self.url(path))
+    }
+
+    /// Status and text of a `GET`.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let response = self.request("GET", path).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// What a client sees that sends these bytes and reads to the end.
+    pub(crate) async fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Asks the server to stop, without waiting for it.
+    pub(crate) fn ask_to_stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    pub(crate) async fn served(self) -> Drained {
+        self.served.await.unwrap()
+    }
+
+    /// Waits until no request runs.
+    pub(crate) async fn idle(&self) {
+        for workload in &self.workloads {
+            workload.finished().await;
+        }
+    }
+}
+
+/// Fails the test rather than hanging it.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("still waiting after 20 s")
+}

@@ -1,0 +1,58 @@
+//! `bench`: a benchmark, built and run in the release profile.
+
+use std::{
+    path::{Path, absolute},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::test::{COMPONENTS, EXTENSIONS};
+use crate::{
+    cargo::{self, Profile},
+    extension, guests, say,
+    workspace::Workspace,
+};
+
+/// The package that has them all.
+const PACKAGE: &str = "backplane-bench";
+
+pub(crate) fn run(
+    workspace: &Workspace,
+    name: &str,
+    json: Option<&Path>,
+    rest: &[String],
+) -> Result<()> {
+    let json = json
+        .map(|file| absolute(file).with_context(|| format!("cannot use {}", file.display())))
+        .transpose()?;
+    let components = guests::build(workspace, workspace.guests())?;
+
+    say::step("building the host, the extensions and the benchmark, optimised");
+    cargo::warn_of_first_build(workspace, Profile::Release);
+    let (bench, extensions) = (workspace.package(PACKAGE)?, extension::all(workspace));
+    let mut arguments: Vec<_> = Profile::Release.arguments().to_vec();
+    arguments.extend(["--lib", "--bins"]);
+    let selected = cargo::select(extensions.iter().copied().chain([bench]));
+    arguments.extend(selected.iter().map(String::as_str));
+    let artifacts = cargo::build(workspace, arguments)?;
+    let folder = workspace.target.join("extensions-release");
+    for extension in extensions {
+        let library = extension::library(&artifacts, extension)?;
+        extension::install(&library, extension.folder_name(), &folder)?;
+    }
+    let binary = artifacts
+        .iter()
+        .filter(|artifact| artifact.is_of(bench))
+        .find_map(|artifact| artifact.executable.as_ref())
+        .context("the build of the benchmark left no binary")?;
+
+    say::step(&format!("running the benchmark {name}"));
+    let mut command = Command::new(binary);
+    command.arg(name);
+    if let Some(json) = &json {
+        command.arg("--json").arg(json);
+    }
+    command.args(rest).env(COMPONENTS, components).env(EXTENSIONS, folder);
+    cargo::run(&mut command)
+}
