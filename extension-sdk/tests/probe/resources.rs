@@ -167,9 +167,11 @@ fn the_end_of_a_binding_drops_what_its_workload_has_left() {
     let loaded = crate::probe();
     let binding = loaded.bind("{}").unwrap();
     let before = live(&binding);
-    let _: Vec<Handle> = binding.call("/resources@1.0.0#make-many", &(10_u32,)).unwrap();
-    let _: Handle = binding.call("/resources@1.0.0#[constructor]bomb", &()).unwrap();
-    let _: Vec<Handle> = binding.call("/resources@1.0.0#make-many", &(10_u32,)).unwrap();
+    // Two destructors that panic: each is caught by itself.
+    for _ in 0..2 {
+        let _: Vec<Handle> = binding.call("/resources@1.0.0#make-many", &(10_u32,)).unwrap();
+        let _: Handle = binding.call("/resources@1.0.0#[constructor]bomb", &()).unwrap();
+    }
     binding.unbind();
     let binding = loaded.bind("{}").unwrap();
     assert_eq!(live(&binding), before);

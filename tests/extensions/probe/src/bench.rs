@@ -64,6 +64,8 @@ impl Handler for Binding {
     }
 
     async fn pending(&self, _: &Context, v: u32) -> Result<u32, Failure> {
+        // Not at hand in any case, though the task below may be quick.
+        tokio::task::yield_now().await;
         // A task of the extension's runtime has to run before this one goes on.
         Ok(tokio::spawn(async move { v }).await?)
     }
