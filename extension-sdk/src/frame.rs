@@ -19,7 +19,6 @@ use backplane_abi::{CallContext, Finished, Outcome};
 use crate::{
     Failure, Host,
     failure::to_failed,
-    log,
     module::{Bound, BoundRef},
     panics::catch,
     runtime,
@@ -42,8 +41,7 @@ where
 {
     let mut frame = Frame::new(|| make(bound.context(*call)));
     let polled = catch(|| {
-        let _entered = (runtime::enter(), log::inside(bound.host()));
-        frame.poll(&mut Context::from_waker(Waker::noop()))
+        runtime::within(bound.host(), || frame.poll(&mut Context::from_waker(Waker::noop())))
     });
     match polled {
         Ok(Poll::Ready(Ok(bytes))) => Outcome::Ready(bytes.into()),
@@ -68,8 +66,8 @@ impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
         let polled = catch(|| {
-            let _entered = (runtime::enter(), log::inside(&self.host));
-            self.frame.poll(context)
+            let this = &mut *self;
+            runtime::within(&this.host, || this.frame.poll(context))
         });
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
@@ -85,8 +83,7 @@ impl<B, F: Future<Output = Answer>> Unpin for Pending<B, F> {}
 impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
     fn drop(&mut self) {
         let dropped = catch(|| {
-            let _entered = (runtime::enter(), log::inside(&self.host));
-            self.frame.end();
+            runtime::within(&self.host, || self.frame.end());
         });
         let unbound = catch(|| self.bound = None);
         if let Err(failure) = dropped.and(unbound) {

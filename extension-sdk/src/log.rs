@@ -52,10 +52,16 @@ pub(crate) fn remove(host: Host) {
     HOSTS.write().unwrap_or_else(PoisonError::into_inner).retain(|other| !other.is(&host));
 }
 
+/// Whether a call has to say whose it is.
+#[inline]
+pub(crate) fn several() -> bool {
+    SEVERAL.load(Ordering::Relaxed)
+}
+
 /// Until the guard is dropped, what this thread logs belongs to `host`.
 #[inline]
 pub(crate) fn inside(host: &Host) -> Option<Inside> {
-    SEVERAL.load(Ordering::Relaxed).then(|| Inside(CURRENT.replace(Some(*host))))
+    several().then(|| Inside(CURRENT.replace(Some(*host))))
 }
 
 pub(crate) struct Inside(Option<Host>);

@@ -266,11 +266,10 @@ where
 unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: u32, handle: u64) {
     // SAFETY: as in `call`.
     let bound = unsafe { BoundRef::<E::Binding>::new(binding) };
-    let _inside = log::inside(bound.host());
     let dropped = catch(|| {
-        let _entered = runtime::enter();
-        bound.0.core.table.remove(resource, handle).is_some()
+        runtime::within(bound.host(), || bound.0.core.table.remove(resource, handle).is_some())
     });
+    let _inside = log::inside(bound.host());
     let workload = bound.0.core.workload.name();
     match dropped {
         Ok(true) => {}
@@ -284,20 +283,20 @@ unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: 
 unsafe extern "C" fn unbind<E: Extension>(binding: BindingPtr) {
     // SAFETY: `bind` made it from an `Arc`, and the host gives it up here, once.
     let bound = unsafe { Arc::from_raw(binding.0.cast::<Bound<E::Binding>>()) };
-    let _inside = log::inside(bound.core.workload.host());
-    let unbound = catch(|| {
-        let _entered = runtime::enter();
-        drop_resources(&bound.core);
-        let Some(Bound { binding, core, instance }) = Arc::into_inner(bound) else {
-            return tracing::error!("a workload was unbound while a call of it was running");
-        };
-        let workload = core.workload.clone();
-        if let Ok(instance) = instance.downcast::<Instance<E>>() {
-            end(instance, binding, workload);
-        }
-    });
-    if let Err(failure) = unbound {
+    let host = *bound.core.workload.host();
+    let _inside = log::inside(&host);
+    if let Err(failure) = catch(|| runtime::within(&host, || unbind_last::<E>(bound))) {
         tracing::error!("the end of a binding {failure}");
+    }
+}
+
+fn unbind_last<E: Extension>(bound: Arc<Bound<E::Binding>>) {
+    drop_resources(&bound.core);
+    let Some(Bound { binding, core, instance }) = Arc::into_inner(bound) else {
+        return tracing::error!("a workload was unbound while a call of it was running");
+    };
+    if let Ok(instance) = instance.downcast::<Instance<E>>() {
+        end(instance, binding, core.workload.clone());
     }
 }
 

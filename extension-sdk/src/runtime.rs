@@ -15,7 +15,7 @@ use std::{
 use futures::FutureExt;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-use crate::{Failure, panics};
+use crate::{Failure, Host, log, panics};
 
 static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
 
@@ -52,19 +52,25 @@ thread_local! {
     static ENTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes the runtime the current one of this thread, at least until the guard is dropped.
+/// Runs `body` as the extension's code: inside of the runtime, and logging for `host`.
 ///
-/// In a library the thread stays inside, since its tokio is nobody else's; the next call then finds
-/// a flag. Linked statically the host's own runtime comes back with the end of the guard.
+/// In a library the thread stays inside of the runtime, since its tokio is nobody else's, and the next
+/// call finds a flag. Linked statically the host's own runtime comes back after the call.
 #[inline]
-pub(crate) fn enter() -> Option<EnterGuard<'static>> {
-    if ENTERED.get() { None } else { enter_first() }
+pub(crate) fn within<T>(host: &Host, body: impl FnOnce() -> T) -> T {
+    if ENTERED.get() && !log::several() { body() } else { within_guarded(host, body) }
 }
 
 #[cold]
-fn enter_first() -> Option<EnterGuard<'static>> {
-    let guard = RUNTIME.get().and_then(|runtime| runtime.as_ref().ok()).map(Runtime::enter);
-    if guard.is_some() && is_library() {
+fn within_guarded<T>(host: &Host, body: impl FnOnce() -> T) -> T {
+    let _inside = log::inside(host);
+    let _entered = if ENTERED.get() { None } else { enter() };
+    body()
+}
+
+fn enter() -> Option<EnterGuard<'static>> {
+    let guard = RUNTIME.get()?.as_ref().ok().map(Runtime::enter);
+    if is_library() {
         std::mem::forget(guard);
         ENTERED.set(true);
         return None;

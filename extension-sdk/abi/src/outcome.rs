@@ -14,8 +14,9 @@ use crate::Buffer;
 pub enum Outcome {
     /// The results, encoded. No future was made and no thread was changed.
     Ready(Buffer),
-    /// The answer is not at hand. The host polls the future on the task of the calling guest, and
-    /// drops it when the guest is cancelled.
+    /// The answer is not at hand. The host polls the future at once, since nobody has been told whom
+    /// to wake, and from then on when it is woken, on the task of the calling guest; it drops the
+    /// future when the guest is cancelled.
     Pending(FfiFuture<Finished>),
     /// The call failed; the guest traps, or gets its interface's error where the host can tell.
     Failed(Failed),

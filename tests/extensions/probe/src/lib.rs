@@ -1,5 +1,7 @@
 //! A fixture extension for the tests and benches of the host: every WIT type, and every way to fail.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod concurrent;
 mod echo;
@@ -150,4 +152,5 @@ backplane_sdk::export! {
     extension: Probe,
     world: bindings::World,
     aliases: [("probe:alias/echo@1.0.0", "probe:types/echo@1.0.0")],
+    allocator: mimalloc::MiMalloc,
 }
