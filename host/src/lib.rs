@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod http;
+pub mod metric;
 pub mod name;
 pub mod observe;
 pub mod provider;

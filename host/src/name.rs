@@ -1,6 +1,6 @@
 //! The names that cross the edge of the host, parsed once into types that cannot be wrong.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use semver::Version;
 
@@ -13,8 +13,13 @@ pub struct NameError {
 }
 
 /// The name of a WIT interface: `ns:package/name`, with `@version` where the package has one.
+///
+/// Cheap to clone: names go into types, links and errors.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InterfaceName {
+pub struct InterfaceName(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Parts {
     package: String,
     interface: String,
     version: Option<Version>,
@@ -23,22 +28,22 @@ pub struct InterfaceName {
 impl InterfaceName {
     /// The package, `ns:package`.
     pub fn package(&self) -> &str {
-        &self.package
+        &self.0.package
     }
 
     /// The interface's name inside its package.
     pub fn interface(&self) -> &str {
-        &self.interface
+        &self.0.interface
     }
 
     /// The package's version.
     pub fn version(&self) -> Option<&Version> {
-        self.version.as_ref()
+        self.0.version.as_ref()
     }
 
     /// Whether the two name the same interface, of whichever version.
     pub fn is_same_interface(&self, other: &Self) -> bool {
-        self.package == other.package && self.interface == other.interface
+        self.package() == other.package() && self.interface() == other.interface()
     }
 
     /// Whether what is offered as `self` may serve an import of `wanted` by version: equal, or
@@ -47,7 +52,7 @@ impl InterfaceName {
         if !self.is_same_interface(wanted) {
             return false;
         }
-        match (&self.version, &wanted.version) {
+        match (self.version(), wanted.version()) {
             (None, None) => true,
             (Some(offered), Some(wanted)) => {
                 offered == wanted
@@ -78,7 +83,11 @@ impl FromStr for InterfaceName {
         let (package, interface) = path.split_once('/').ok_or_else(error)?;
         let (namespace, name) = package.split_once(':').ok_or_else(error)?;
         if [namespace, name, interface].into_iter().all(is_kebab) {
-            Ok(Self { package: package.to_owned(), interface: interface.to_owned(), version })
+            Ok(Self(Arc::new(Parts {
+                package: package.to_owned(),
+                interface: interface.to_owned(),
+                version,
+            })))
         } else {
             Err(error())
         }
@@ -87,8 +96,8 @@ impl FromStr for InterfaceName {
 
 impl fmt::Display for InterfaceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.package, self.interface)?;
-        match &self.version {
+        write!(f, "{}/{}", self.package(), self.interface())?;
+        match self.version() {
             Some(version) => write!(f, "@{version}"),
             None => Ok(()),
         }

@@ -43,7 +43,10 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<&Package> {
 /// Builds an extension in the release profile and answers with its library.
 pub(crate) fn build_release(workspace: &Workspace, extension: &Package) -> Result<PathBuf> {
     say::step(&format!("building the extension {}, optimised", extension.folder_name()));
-    let artifacts = cargo::build(workspace, ["--release", "--lib", "-p", &extension.name])?;
+    // The shared library alone: cargo skips link-time optimisation where an rlib is made too.
+    let mut rustc = cargo::command(workspace);
+    rustc.args(["rustc", cargo::JSON, "--release", "--lib", "--crate-type", "cdylib"]);
+    let artifacts = cargo::compile(rustc.args(["-p", &extension.name]))?;
     library(&artifacts, extension)
 }
 

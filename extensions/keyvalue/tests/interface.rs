@@ -6,7 +6,7 @@
 mod support;
 
 use backplane_sdk::{
-    abi::{CallContext, Outcome},
+    abi::{CallContext, FailureCode, Outcome},
     wire::{self, Decode, Encode, Error, Form, Reader},
 };
 use support::{Bound, Handle, Loaded, finish};
@@ -217,6 +217,10 @@ fn cas_swaps_what_did_not_change() {
         let swap = |cas: Handle| version.call::<Result<(), CasError>>("atomics#swap", &(cas, "3"));
         let Err(CasError::Failed(fresh)) = swap(cas) else { panic!("swapped") };
         assert_eq!(current(fresh), b"2");
+        // The first `cas` was given away.
+        let spent: Result<Result<(), CasError>, _> =
+            version.binding.call("atomics@0.2.0-draft2#swap", &(cas, "3"));
+        assert_eq!(spent.unwrap_err().code, FailureCode::BAD_ARGUMENTS);
         assert_eq!(swap(fresh), Ok(()));
         assert_eq!(version.get(bucket, "a").as_deref(), Some("3"));
     });
@@ -238,6 +242,17 @@ fn one_bucket_has_both_versions() {
         binding.unbind();
     }
     loaded.shutdown();
+}
+
+#[test]
+fn a_handle_of_another_version_is_refused() {
+    let loaded = Loaded::new(backplane_keyvalue::module(), r#"{ "backend": "memory" }"#).unwrap();
+    let binding = loaded.bind("{}").unwrap();
+    let old = Version { binding: &binding, version: "0.2.0-draft" }.open("");
+    let get = "store@0.2.0-draft2#[method]bucket.get";
+    let failed = binding.call::<Answer<Option<Vec<u8>>>>(get, &(old, "key")).unwrap_err();
+    assert_eq!(failed.code, FailureCode::BAD_ARGUMENTS);
+    assert!(failed.message.contains("no live resource of its type"), "{}", failed.message);
 }
 
 #[test]

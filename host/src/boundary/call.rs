@@ -18,12 +18,15 @@ pub trait Callee: Send + Sync + 'static {
     fn drop_resource(&self, resource: u32, handle: u64);
 }
 
+/// The end of a pending call. Dropping it cancels the call.
+pub type LaterAnswer = Pin<Box<dyn Future<Output = Result<Buffer, Failure>> + Send>>;
+
 /// What a call answers.
 pub enum Answer {
     /// The results.
     Ready(Buffer),
     /// The results come later. Dropping the future cancels the call.
-    Pending(Pin<Box<dyn Future<Output = Result<Buffer, Failure>> + Send>>),
+    Pending(LaterAnswer),
     /// The provider failed.
     Failed(Failure),
 }

@@ -10,7 +10,7 @@ use wasmtime::component::ResourceType;
 
 use super::{
     StoreState,
-    call::{Answer, Failure, FailureKind},
+    call::{Answer, Failure, FailureKind, LaterAnswer},
     handles::{Binding, Guard, HandleError},
     lift::{LiftedHandles, RawArgs},
     lower::RawResults,
@@ -18,6 +18,7 @@ use super::{
     shape::Shape,
     types::{FunctionType, Type},
 };
+use crate::metric::{CALL_FAILURES, CALLS};
 
 /// A resource type of a binding, as the runtime and as the provider know it.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub(super) struct Function {
     /// failure of the provider.
     error_case: Option<Vec<u8>>,
     calls: Counter,
-    names: Names,
+    names: Arc<Names>,
 }
 
 impl Function {
@@ -52,11 +53,11 @@ impl Function {
         resources: &Arc<[ResourceEntry]>,
         shape: Option<Shape>,
     ) -> Self {
-        let names = Names {
+        let names = Arc::new(Names {
             provider: binding.callee().provider().to_owned(),
             interface: interface.to_owned(),
             function: name.to_owned(),
-        };
+        });
         let id = names::register(&names);
         Self {
             binding: Arc::clone(binding),
@@ -66,7 +67,7 @@ impl Function {
             shape,
             error_case: ty.result.as_ref().and_then(error_case),
             calls: metrics::counter!(
-                "backplane_calls_total",
+                CALLS.name,
                 "provider" => names.provider.clone(),
                 "interface" => names.interface.clone(),
                 "function" => names.function.clone()
@@ -91,6 +92,12 @@ impl Function {
         // The provider owns them now, whatever it answers.
         given.into_iter().for_each(Guard::surrender);
         Ok(answer)
+    }
+
+    /// Waits for an answer that was not at hand.
+    pub(super) async fn wait(&self, answer: LaterAnswer) -> Result<Buffer, Failure> {
+        let _waiting = self.binding.waits();
+        answer.await
     }
 
     /// Puts the provider's handles in the place of the representations, and takes those that the
@@ -150,9 +157,9 @@ impl Function {
         &self,
         failure: Failure,
     ) -> wasmtime::Result<RawResults<M>> {
-        let Names { provider, interface, function } = &self.names;
+        let Names { provider, interface, function } = &*self.names;
         metrics::counter!(
-            "backplane_call_failures_total",
+            CALL_FAILURES.name,
             "provider" => provider.clone(),
             "interface" => interface.clone(),
             "function" => function.clone(),

@@ -6,7 +6,10 @@
 
 use std::{fmt, sync::Arc};
 
+use metrics::{Gauge, gauge};
+
 use super::call::Callee;
+use crate::metric::{CALLS_PENDING, HANDLES};
 
 /// The provider side of a link: who is called, and what makes it another than the next one.
 ///
@@ -14,12 +17,35 @@ use super::call::Callee;
 /// given to another.
 pub struct Binding {
     callee: Arc<dyn Callee>,
+    handles: Gauge,
+    pending: Gauge,
+}
+
+/// A call that waits, counted as long as this lives.
+#[must_use]
+pub(super) struct Waiting<'a>(&'a Gauge);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
 }
 
 impl Binding {
     /// The binding that `callee` answers for.
     pub fn new(callee: Arc<dyn Callee>) -> Arc<Self> {
-        Arc::new(Self { callee })
+        let provider = callee.provider().to_owned();
+        Arc::new(Self {
+            callee,
+            handles: gauge!(HANDLES.name, "provider" => provider.clone()),
+            pending: gauge!(CALLS_PENDING.name, "provider" => provider),
+        })
+    }
+
+    /// Counts a call that waits for its answer.
+    pub(super) fn waits(&self) -> Waiting<'_> {
+        self.pending.increment(1);
+        Waiting(&self.pending)
     }
 
     /// Who answers.
@@ -52,12 +78,19 @@ struct Live {
 
 impl Guard {
     pub(super) fn new(binding: Arc<Binding>, resource: u32, handle: u64) -> Self {
+        binding.handles.increment(1);
         Self { live: Some(Live { binding, resource, handle }) }
     }
 
     /// Gives the resource back to the provider, which owns it from here on.
     pub(super) fn surrender(mut self) {
         self.live = None;
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.binding.handles.decrement(1);
     }
 }
 

@@ -17,7 +17,7 @@ use wasmtime::{
     },
 };
 
-use super::ABI_BY_RUNTIME_TYPE;
+use super::{ABI_BY_RUNTIME_TYPE, unlinked};
 
 /// The arguments of a call as wire values. `N` is the number of flat core values of the parameters,
 /// or 0 where they always come in memory.
@@ -531,10 +531,4 @@ fn check_case(case: u32, cases: usize) -> Result<()> {
         bail!("discriminant {case} of a type with {cases} cases");
     }
     Ok(())
-}
-
-/// The link step refuses functions with these types.
-#[cold]
-fn unlinked(ty: InterfaceType) -> Result<()> {
-    bail!("a value of a type that is not linked: {ty:?}")
 }

@@ -153,7 +153,7 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
                 Ok(Answer::Pending(answer)) => {
                     let function = Arc::clone(&function);
                     return Box::new(async move {
-                        match answer.await {
+                        match function.wait(answer).await {
                             Ok(message) => function.results(store.data_mut().boundary(), message),
                             Err(failure) => function.failed(failure),
                         }
@@ -184,7 +184,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                 });
                 let message = match answer {
                     Ok(Answer::Ready(message)) => Ok(message),
-                    Ok(Answer::Pending(answer)) => answer.await,
+                    Ok(Answer::Pending(answer)) => function.wait(answer).await,
                     Ok(Answer::Failed(failure)) => Err(failure),
                     Err(error) => return Err(function.refused(error)),
                 };

@@ -18,7 +18,7 @@ use wasmtime::{
     },
 };
 
-use super::{ABI_BY_RUNTIME_TYPE, names::bad_answer};
+use super::{ABI_BY_RUNTIME_TYPE, names::bad_answer, unlinked};
 
 /// The results of a call as wire values. `M` is the number of flat core values of the results, or 0
 /// where they always go to memory.
@@ -452,10 +452,4 @@ fn flat_pair(dst: &mut slice::IterMut<'_, ValRaw>, pair: u64) -> Result<()> {
 #[cold]
 fn misfit() -> Result<()> {
     bail!("a value does not fit the place that its type has")
-}
-
-/// The link step refuses functions with these types.
-#[cold]
-fn unlinked(ty: InterfaceType) -> Result<()> {
-    bail!("a value of a type that is not linked: {ty:?}")
 }

@@ -45,7 +45,7 @@ mod shape;
 pub mod types;
 
 use backplane_abi::CallContext;
-use wasmtime::component::__internal::CanonicalAbiInfo;
+use wasmtime::component::__internal::{CanonicalAbiInfo, InterfaceType};
 
 pub use handles::{Binding, HandleError};
 
@@ -83,3 +83,9 @@ impl Default for StoreState {
 /// from touching memory by it.
 const ABI_BY_RUNTIME_TYPE: CanonicalAbiInfo =
     CanonicalAbiInfo { size32: 0, align32: 1, size64: 0, align64: 1, flat_count: None };
+
+/// A value of a type that the link step refuses; no guest gets here.
+#[cold]
+fn unlinked(ty: InterfaceType) -> wasmtime::Result<()> {
+    wasmtime::bail!("a value of a type that is not linked: {ty:?}")
+}

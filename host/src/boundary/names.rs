@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -12,20 +12,19 @@ use std::{
 use super::call::{CallError, Failure, FailureKind};
 
 /// What a linked function goes by.
-#[derive(Clone)]
 pub(super) struct Names {
     pub(super) provider: String,
     pub(super) interface: String,
     pub(super) function: String,
 }
 
-static NAMES: Mutex<Option<HashMap<u32, Names>>> = Mutex::new(None);
+static NAMES: Mutex<Option<HashMap<u32, Arc<Names>>>> = Mutex::new(None);
 
 /// Keeps the names of a function until [`forget`]; the number to find them by.
-pub(super) fn register(names: &Names) -> u32 {
+pub(super) fn register(names: &Arc<Names>) -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    with_names(|all| all.insert(id, names.clone()));
+    with_names(|all| all.insert(id, Arc::clone(names)));
     id
 }
 
@@ -56,7 +55,7 @@ pub(super) fn bad_answer(function: u32, error: wasmtime::Error) -> wasmtime::Err
     }
 }
 
-fn with_names<R>(use_them: impl FnOnce(&mut HashMap<u32, Names>) -> R) -> R {
+fn with_names<R>(use_them: impl FnOnce(&mut HashMap<u32, Arc<Names>>) -> R) -> R {
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     use_them(names.get_or_insert_default())
 }

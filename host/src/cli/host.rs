@@ -1,6 +1,6 @@
 //! `backplane host`: runs the workloads of the configuration until a signal stops it.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Args;
 
@@ -8,7 +8,12 @@ use super::{
     flags::{Global, Hosting},
     runtime, start,
 };
-use crate::{config::Config, observe, report::Report};
+use crate::{
+    config::Config,
+    control, observe,
+    report::Report,
+    workload::{Workload, spec::Spec},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Host {
@@ -36,7 +41,16 @@ async fn serve(mut config: Config) -> Result<(), Report> {
     let host = start::host(&config).await?;
     let mut workloads = Vec::with_capacity(specs.len());
     for spec in specs {
-        workloads.push(host.prepare(spec).await.map_err(|error| start::report(&config, error))?);
+        workloads.push(workload(&config, &host, spec).await?);
     }
     start::serve(&config, host, workloads).await
+}
+
+async fn workload(
+    config: &Config,
+    host: &control::Host,
+    spec: Spec,
+) -> Result<Arc<Workload>, Report> {
+    let prepared = async { host.prepare(host.load(spec).await?).await };
+    prepared.await.map_err(|error| start::report(config, error))
 }

@@ -16,7 +16,10 @@ use crate::{
     name::WorkloadName,
     observe,
     report::Report,
-    workload::{Trigger, spec::Spec},
+    workload::{
+        Trigger,
+        spec::{Route, Spec},
+    },
 };
 
 #[derive(Debug, Args)]
@@ -46,8 +49,6 @@ impl Run {
         let name = workload_name(&self.component)?;
         let mut sources = global.sources(self.settings(&name))?;
         sources.state_folder = state_folder();
-        sources.command_defaults =
-            vec![Setting::default(["workloads", name.as_str(), "http", "path"], "/")];
         let mut config = Config::load(&sources)?;
         let spec = config.workloads.drain(..).find(|spec| spec.name == name);
         let mut spec = spec.ok_or_else(|| Report::failure("the component has no settings"))?;
@@ -88,31 +89,27 @@ impl Run {
 
 /// Loads the enabled extensions and runs one workload: serves HTTP until SIGTERM or SIGINT if it
 /// answers requests, else runs it as a command to its end. Returns the process's exit code.
-async fn run(config: Config, mut spec: Spec) -> Result<u8, Report> {
+async fn run(config: Config, spec: Spec) -> Result<u8, Report> {
+    let (name, component) = (spec.name.clone(), spec.component.clone());
     let host = start::host(&config).await?;
-    let route = spec.http.take();
-    let (component, name) = (spec.component.clone(), spec.name.clone());
-    let loaded = host.load(spec.clone()).await.map_err(|error| start::report(&config, error))?;
-    match loaded.trigger() {
+    // Whatever answers HTTP is reached, without a route in the configuration.
+    let prepared =
+        async { host.prepare(host.load(spec).await?.routed_by_default(Route::default())).await };
+    let workload = prepared.await.map_err(|error| start::report(&config, error))?;
+    match workload.trigger() {
         Trigger::Http => {
-            spec.http = route;
-            let workload = host.prepare(spec).await;
-            let workload = workload.map_err(|error| start::report(&config, error))?;
             start::serve(&config, host, vec![workload]).await?;
             Ok(0)
         }
         Trigger::Command => {
-            // A command has no deadline of its own, nor a share of CPU: its user ends it.
-            (spec.limits.deadline, spec.limits.cpu) = (None, None);
-            let workload = host.prepare(spec).await;
-            let workload = workload.map_err(|error| start::report(&config, error))?;
             let ended = workload.run_command().await;
             drop(workload);
             host.shutdown().await;
             match ended {
                 Some(Ok(code)) => Ok(u8::try_from(code).unwrap_or(1)),
-                Some(Err(ended)) => Err(Report::failure(format_args!("`{name}` failed"))
-                    .caused_by(ended)),
+                Some(Err(ended)) => {
+                    Err(Report::failure(format_args!("`{name}` failed")).caused_by(ended))
+                }
                 None => Ok(1),
             }
         }

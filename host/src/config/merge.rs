@@ -13,7 +13,7 @@ use figment::{
 
 use super::{
     file::File,
-    origin::{KeyPath, Origin, Origins},
+    origin::{self, KeyPath, Origin, Origins},
     setting::Setting,
     toml::{Place, Toml},
     value::Typed,
@@ -37,8 +37,6 @@ pub struct Sources {
     /// The data folder where there is no file for it to stand beside; none for one in the working
     /// folder.
     pub state_folder: Option<PathBuf>,
-    /// Defaults of the command that runs, over the built-in ones.
-    pub command_defaults: Vec<Setting>,
 }
 
 impl Sources {
@@ -55,7 +53,6 @@ impl Sources {
             flags,
             working_folder,
             state_folder: None,
-            command_defaults: Vec::new(),
         })
     }
 
@@ -92,11 +89,8 @@ impl Merged {
         }
 
         let mut figment = Figment::from(defaults(sources, file.as_deref())?);
-        for setting in &sources.command_defaults {
-            figment = figment.merge(setting);
-        }
         if let (Some(file), Some(toml)) = (&file, &toml) {
-            let metadata = Metadata::from(FILE, file.as_path());
+            let metadata = Metadata::from(origin::FILE, file.as_path());
             figment = figment.merge(Layer { metadata, dict: toml.dict.clone() });
         }
         for setting in variables.iter().chain(&sources.flags) {
@@ -138,7 +132,7 @@ fn defaults(sources: &Sources, file: Option<&Path>) -> Result<Layer, Report> {
     };
     let value = Value::serialize(defaults)
         .map_err(|error| Report::failure("the defaults cannot be written").caused_by(error))?;
-    Ok(Layer { metadata: metadata(&Origin::Default), dict: value.into_dict().unwrap_or_default() })
+    Ok(Layer { metadata: Origin::Default.metadata(), dict: value.into_dict().unwrap_or_default() })
 }
 
 fn read_file(file: &Path, working_folder: &Path) -> Result<Toml, Report> {
@@ -175,20 +169,6 @@ impl Provider for Layer {
     }
 }
 
-const FILE: &str = "file";
-const ENVIRONMENT: &str = "environment variable";
-const FLAG: &str = "flag";
-
-/// What figment remembers of an origin; a [`Marker`] reads it again.
-pub(super) fn metadata(origin: &Origin) -> Metadata {
-    match origin {
-        Origin::File { file, .. } => Metadata::from(FILE, file.as_path()),
-        Origin::Environment { variable } => Metadata::from(ENVIRONMENT, variable.clone()),
-        Origin::Flag { flag } => Metadata::from(FLAG, flag.clone()),
-        Origin::Default => Metadata::named("default"),
-    }
-}
-
 /// Finds the origin of every value.
 struct Marker<'a> {
     figment: &'a Figment,
@@ -221,7 +201,7 @@ impl Marker<'_> {
         match self.figment.get_metadata(value.tag()) {
             Some(Metadata { source: Some(Source::Custom(name)), name: kind, .. }) => {
                 match kind.as_ref() {
-                    ENVIRONMENT => Origin::Environment { variable: name.clone() },
+                    origin::ENVIRONMENT => Origin::Environment { variable: name.clone() },
                     _ => Origin::Flag { flag: name.clone() },
                 }
             }

@@ -6,7 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use figment::Metadata;
 use serde::Serialize;
+
+/// What figment calls the source of a value from a file, ...
+pub(super) const FILE: &str = "file";
+/// ... from an environment variable, ...
+pub(super) const ENVIRONMENT: &str = "environment variable";
+/// ... and from a flag.
+const FLAG: &str = "flag";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -36,6 +44,16 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// What figment remembers of it.
+    pub(super) fn metadata(&self) -> Metadata {
+        match self {
+            Self::File { file, .. } => Metadata::from(FILE, file.as_path()),
+            Self::Environment { variable } => Metadata::from(ENVIRONMENT, variable.clone()),
+            Self::Flag { flag } => Metadata::from(FLAG, flag.clone()),
+            Self::Default => Metadata::named("default"),
+        }
+    }
+
     /// The folder that a relative path from here starts at: the configuration file's own, and for all
     /// else `working`, the folder that the host was started in.
     pub(super) fn base<'a>(&'a self, working: &'a Path) -> &'a Path {

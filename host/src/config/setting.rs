@@ -43,15 +43,6 @@ impl Setting {
         Self { appends: true, ..Self::flag(flag, path, elements) }
     }
 
-    /// A default of the command that runs.
-    pub(crate) fn default<K: Into<String>>(
-        path: impl IntoIterator<Item = K>,
-        value: impl Into<Value>,
-    ) -> Self {
-        let origin = Origin::Default;
-        Self { path: KeyPath::new(path), value: value.into(), origin, appends: false }
-    }
-
     /// The settings among a process's environment variables, and reports of the unreadable ones.
     ///
     /// `BACKPLANE_HTTP__LISTEN` is `http.listen`: `__` goes down a table, `_` stands for `-`. The names
@@ -122,7 +113,7 @@ fn is_text_map(keys: &[String]) -> bool {
 
 impl Provider for Setting {
     fn metadata(&self) -> Metadata {
-        super::merge::metadata(&self.origin)
+        self.origin.metadata()
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {

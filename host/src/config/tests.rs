@@ -21,7 +21,6 @@ impl Fixture {
             flags: Vec::new(),
             working_folder: folder.path().to_owned(),
             state_folder: None,
-            command_defaults: Vec::new(),
         };
         Self { folder, sources }
     }

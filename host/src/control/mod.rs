@@ -136,21 +136,14 @@ impl Host {
         &self.providers
     }
 
-    /// Loads a component and settles who serves its imports, without binding anything.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`] when the component cannot be loaded, or an import cannot be linked.
-    pub async fn plan(&self, spec: Spec) -> Result<(Loaded, Plan), ControlError> {
-        let loaded = Loaded::load(&self.engines, spec).await?;
-        let imports = self.imports(&loaded)?;
-        let plan = resolve(imports, &self.providers, &loaded.spec().links, &self.links).map_err(
-            |errors| ControlError::Link { workload: loaded.spec().name.clone(), errors },
-        )?;
-        Ok((loaded, plan))
+    /// Settles who serves the imports of a component, without binding anything.
+    fn plan(&self, loaded: &Loaded) -> Result<Plan, ControlError> {
+        let imports = self.imports(loaded)?;
+        resolve(imports, &self.providers, &loaded.spec().links, &self.links)
+            .map_err(|errors| ControlError::Link { workload: loaded.spec().name.clone(), errors })
     }
 
-    /// Loads a component, for looking at it.
+    /// Loads a component: to look at it, or to [`prepare`](Self::prepare) it.
     ///
     /// # Errors
     ///
@@ -174,14 +167,13 @@ impl Host {
         &self.links
     }
 
-    /// Makes a workload ready: loads and compiles its component, settles its imports, binds it to its
-    /// providers and links it.
+    /// Makes a workload ready: settles its imports, binds it to its providers and links it.
     ///
     /// # Errors
     ///
     /// [`ControlError`] with what is wrong; the workload is then not bound to anything.
-    pub async fn prepare(&self, spec: Spec) -> Result<Arc<Workload>, ControlError> {
-        let (loaded, plan) = self.plan(spec).await?;
+    pub async fn prepare(&self, loaded: Loaded) -> Result<Arc<Workload>, ControlError> {
+        let plan = self.plan(&loaded)?;
         let name = loaded.spec().name.clone();
         let link_error = |error| ControlError::Link { workload: name.clone(), errors: vec![error] };
         let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

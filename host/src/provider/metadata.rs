@@ -127,7 +127,7 @@ impl Library {
         if metadata.panic != "unwind" {
             return Err(Refusal::Aborts(metadata.panic));
         }
-        let glibc = newest_glibc(bytes);
+        let glibc = newest_glibc(&elf);
         check_glibc(glibc.as_deref())?;
         let world = section(WORLD_SECTION)
             .ok_or_else(|| Refusal::BadMetadata(format!("no `{WORLD_SECTION}` section")))?;
@@ -178,10 +178,9 @@ fn check_abi(found: &str) -> Result<(), Refusal> {
     }
 }
 
-/// The newest `GLIBC_x.y` that the library's version needs name. The names stand in the dynamic
-/// string table, which is searched whole.
-fn newest_glibc(bytes: &[u8]) -> Option<String> {
-    let elf = ElfFile64::<object::Endianness>::parse(bytes).ok()?;
+/// The newest `GLIBC_x.y` that a library names: of those it needs, or, in the C library itself, of
+/// those it has. The names stand in the dynamic string table, which is searched whole.
+fn newest_glibc(elf: &ElfFile64<'_, object::Endianness>) -> Option<String> {
     let strings = elf.section_by_name(".dynstr")?.data().ok()?;
     strings
         .split(|byte| *byte == 0)
@@ -199,7 +198,7 @@ fn check_glibc(needed: Option<&str>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// This machine's glibc, from the file name or banner of the library that this process maps.
+/// This machine's glibc, from the library that this process maps.
 fn system_glibc() -> Option<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let path = maps
@@ -207,12 +206,7 @@ fn system_glibc() -> Option<String> {
         .filter_map(|line| line.split_whitespace().last())
         .find(|path| path.ends_with("/libc.so.6"))?;
     let library = std::fs::read(path).ok()?;
-    newest_defined_glibc(&library)
-}
-
-/// The newest version that a C library defines.
-fn newest_defined_glibc(library: &[u8]) -> Option<String> {
-    newest_glibc(library)
+    newest_glibc(&ElfFile64::parse(library.as_slice()).ok()?)
 }
 
 fn numbers(version: &str) -> Option<Vec<u32>> {

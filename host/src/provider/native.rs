@@ -20,7 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
 };
 
@@ -284,7 +284,8 @@ impl Provider for Native {
 /// A created instance. Shut down once, when asked to or at the latest when dropped.
 struct Instance {
     module: ExtensionModuleRef,
-    pointer: Mutex<Option<InstancePtr>>,
+    /// None once it has shut down.
+    pointer: RwLock<Option<InstancePtr>>,
 }
 
 impl Instance {
@@ -299,7 +300,7 @@ impl Instance {
         let created =
             unsafe { (module.create())(host, host_api::API, RStr::from(config.as_str())) };
         match created {
-            RResult::ROk(pointer) => Ok(Self { module, pointer: Mutex::new(Some(pointer)) }),
+            RResult::ROk(pointer) => Ok(Self { module, pointer: RwLock::new(Some(pointer)) }),
             RResult::RErr(failed) => Err(Refusal::BadConfig(failed.message.into_string())),
         }
     }
@@ -315,7 +316,7 @@ impl Instance {
             config => config.to_string(),
         };
         // Held while binding, so that no shutdown comes in between.
-        let pointer = self.pointer.lock().unwrap_or_else(PoisonError::into_inner);
+        let pointer = self.pointer.read().unwrap_or_else(PoisonError::into_inner);
         let Some(instance) = *pointer else {
             return Err(BindError("the provider has shut down".to_owned()));
         };
@@ -341,7 +342,7 @@ impl Instance {
     }
 
     fn shutdown(&self) {
-        let pointer = self.pointer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let pointer = self.pointer.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(pointer) = pointer {
             // SAFETY: taken out, so this is the one shutdown; the host calls it after the last
             // workload has ended, and `Drop` after the last binding.

@@ -13,14 +13,16 @@ use super::{
 
 impl Workload {
     /// Runs the command and returns its exit code: 0 for `ok`, 1 for `err`, or what it passed to
-    /// `exit`. `None` if the component is not a command. Dropping the future ends the guest.
+    /// `exit`. `None` if the component is not a command. It has no deadline; dropping the future ends
+    /// the guest.
     pub async fn run_command(self: &Arc<Self>) -> Option<Result<i32, Ended>> {
         self.command.as_ref()?;
         let progress = Arc::new(Progress::default());
         let workload = Arc::clone(self);
         let (limits, guest_progress) = (&self.spec().limits, Arc::clone(&progress));
         let guest = Box::pin(async move {
-            let mut store = workload.template.store(workload.engine()).map_err(Ended::Host)?;
+            let mut store =
+                workload.template.store(workload.engine(), None).map_err(Ended::Host)?;
             let result = workload.call_run(&mut store).await;
             let result = result.or_else(|error| match error.downcast_ref::<I32Exit>() {
                 Some(I32Exit(code)) => Ok(*code),
@@ -29,7 +31,7 @@ impl Workload {
             guest_progress.ended(result.is_ok());
             result
         });
-        let result = Guarded::new(guest, progress, limits.cpu, limits.deadline).await;
+        let result = Guarded::new(guest, progress, limits.cpu, None).await;
         match &result {
             Ok(_) => self.meters.well(),
             Err(ended) => self.report(ended),

@@ -14,11 +14,12 @@ use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
 use super::{
     Ended, State, core,
     network::{Grants, TargetError},
-    spec::Spec,
+    spec::{Route, Spec},
     state::Template,
 };
 use crate::{
     engine::{CompileError, Compiled, EngineKind, Engines},
+    metric::{REQUEST_SECONDS, REQUESTS, REQUESTS_RUNNING},
     name::{InterfaceName, WorkloadName},
 };
 
@@ -108,6 +109,7 @@ pub enum Trigger {
 /// A component compiled and not yet linked: the time for providers to add the imports that are theirs.
 pub struct Loaded {
     spec: Spec,
+    default_route: Option<Route>,
     compiled: Compiled,
     engines: Engines,
 }
@@ -132,7 +134,7 @@ impl Loaded {
             path,
             source,
         })?;
-        Ok(Self { spec, compiled, engines: engines.clone() })
+        Ok(Self { spec, default_route: None, compiled, engines: engines.clone() })
     }
 
     /// What the workload is to be.
@@ -166,23 +168,10 @@ impl Loaded {
         ty.exports(self.engine()).map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// What would make it run.
-    pub fn trigger(&self) -> Trigger {
-        let exports = self.exports();
-        let has = |package, interface, minors: &[u64]| {
-            exports.iter().filter_map(|name| name.parse::<InterfaceName>().ok()).any(|name| {
-                name.package() == package
-                    && name.interface() == interface
-                    && name.version().is_some_and(|v| v.major == 0 && minors.contains(&v.minor))
-            })
-        };
-        if has("wasi:http", "incoming-handler", &[2]) || has("wasi:http", "handler", &[3]) {
-            Trigger::Http
-        } else if has("wasi:cli", "run", &[2, 3]) {
-            Trigger::Command
-        } else {
-            Trigger::None
-        }
+    /// Gives it a route for the case that it answers HTTP and has none of its own.
+    pub fn routed_by_default(mut self, route: Route) -> Self {
+        self.default_route = Some(route);
+        self
     }
 
     /// A linker with the core interfaces.
@@ -200,8 +189,11 @@ impl Loaded {
             .map_err(|error| self.link_error(error.into()))?;
         let (http, command) =
             triggers(&self, &pre).map_err(|error| self.link_error(error.into()))?;
-        let spec = self.spec;
+        let mut spec = self.spec;
         let workload = spec.name.clone();
+        if http.is_some() && spec.http.is_none() {
+            spec.http = self.default_route;
+        }
         if spec.http.is_some() && http.is_none() {
             return Err(PrepareError::NoHandler { workload, path: spec.component });
         }
@@ -283,8 +275,8 @@ impl Meters {
         Self {
             workload: workload.clone(),
             well: ended_counter(workload, "well"),
-            seconds: histogram!("backplane_request_duration_seconds", "workload" => label.clone()),
-            running: gauge!("backplane_requests_running", "workload" => label),
+            seconds: histogram!(REQUEST_SECONDS.name, "workload" => label.clone()),
+            running: gauge!(REQUESTS_RUNNING.name, "workload" => label),
         }
     }
 
@@ -306,7 +298,7 @@ impl Meters {
 }
 
 fn ended_counter(workload: &WorkloadName, how: &'static str) -> Counter {
-    counter!("backplane_requests_total", "workload" => workload.to_string(), "ended" => how)
+    counter!(REQUESTS.name, "workload" => workload.to_string(), "ended" => how)
 }
 
 /// A workload that is ready to run. Its instances come from the engine's pool, one for each request.

@@ -140,7 +140,7 @@ impl Workload {
         _permit: OwnedSemaphorePermit,
     ) -> Result<(), Ended> {
         let _running = Running::new(&self, &progress);
-        let mut store = match self.template.store(self.engine()) {
+        let mut store = match self.template.store(self.engine(), self.spec().limits.deadline) {
             Ok(store) => store,
             Err(error) => {
                 progress.ended(false);

@@ -50,13 +50,19 @@ impl Spec {
     }
 }
 
-/// Which HTTP requests a workload answers.
+/// Which HTTP requests a workload answers. By default every one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Host names, lower case, without port; empty for every host.
     pub hosts: Vec<String>,
     /// The path prefix, beginning with `/`; a request matches at a whole segment.
     pub path: String,
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), path: "/".to_owned() }
+    }
 }
 
 /// A folder of the host that a workload sees.

@@ -1,6 +1,6 @@
 //! The data of a store: everything that one request or command may use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
@@ -75,11 +75,16 @@ impl Template {
         Self { spec, grants: Arc::new(grants), config }
     }
 
-    /// A fresh store, with the limits of the workload set. Fails if a granted folder is gone.
-    pub(super) fn store(&self, engine: &Engine) -> wasmtime::Result<Store<State>> {
+    /// A fresh store, with the limits of the workload set, for work that may take so long. Fails if a
+    /// granted folder is gone.
+    pub(super) fn store(
+        &self,
+        engine: &Engine,
+        deadline: Option<Duration>,
+    ) -> wasmtime::Result<Store<State>> {
         let limits = &self.spec.limits;
         let mut boundary = StoreState::default();
-        boundary.context.deadline = limits.deadline.map_or(0, monotonic_after);
+        boundary.context.deadline = deadline.map_or(0, monotonic_after);
         let state = State {
             table: ResourceTable::new(),
             wasi: self.wasi()?,

@@ -21,6 +21,13 @@ async fn run(spec: Spec) -> Result<i32, Ended> {
 }
 
 #[tokio::test]
+async fn a_command_has_no_deadline() {
+    let mut spec = command(&[]);
+    spec.limits.deadline = Some(Duration::ZERO);
+    assert_eq!(run(spec).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_command_ends_with_its_exit_code() {
     assert_eq!(run(command(&[])).await.unwrap(), 0);
     // Rust's `process::exit` has only success and failure to say in WASI 0.2.

@@ -28,17 +28,15 @@ pub(crate) fn run(
         .transpose()?;
     let components = guests::build(workspace, workspace.guests())?;
 
-    say::step("building the host, the extensions and the benchmark, optimised");
+    say::step("building the host and the benchmark, optimised");
     cargo::warn_of_first_build(workspace, Profile::Release);
-    let (bench, extensions) = (workspace.package(PACKAGE)?, extension::all(workspace));
+    let bench = workspace.package(PACKAGE)?;
     let mut arguments: Vec<_> = Profile::Release.arguments().to_vec();
-    arguments.extend(["--lib", "--bins"]);
-    let selected = cargo::select(extensions.iter().copied().chain([bench]));
-    arguments.extend(selected.iter().map(String::as_str));
+    arguments.extend(["--bins", "-p", &bench.name]);
     let artifacts = cargo::build(workspace, arguments)?;
     let folder = workspace.target.join("extensions-release");
-    for extension in extensions {
-        let library = extension::library(&artifacts, extension)?;
+    for extension in extension::all(workspace) {
+        let library = extension::build_release(workspace, extension)?;
         extension::install(&library, extension.folder_name(), &folder)?;
     }
     let binary = artifacts

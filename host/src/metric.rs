@@ -1,0 +1,110 @@
+//! The metrics of the host: what each is called, and what it says.
+//!
+//! Handles (`counter!`, `gauge!`, `histogram!`) are taken when a link is made or a workload made ready,
+//! never for each call.
+
+/// What kind of number a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A count that only grows.
+    Counter,
+    /// A number that goes up and down.
+    Gauge,
+    /// A distribution of seconds.
+    Seconds,
+}
+
+/// A metric: what it is called, and what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it says.
+    pub description: &'static str,
+    /// The labels of each of its series.
+    pub labels: &'static [&'static str],
+}
+
+/// Calls into providers.
+pub const CALLS: Metric = Metric {
+    name: "backplane_calls_total",
+    kind: Kind::Counter,
+    description: "Calls into providers.",
+    labels: &["provider", "interface", "function"],
+};
+
+/// Calls that the provider failed to answer.
+pub const CALL_FAILURES: Metric = Metric {
+    name: "backplane_call_failures_total",
+    kind: Kind::Counter,
+    description: "Calls that a provider failed to answer: a panic, a lost server, a deadline. An error \
+                  of the interface's own is an answer. The label `kind` says what failed.",
+    labels: &["provider", "interface", "function", "kind"],
+};
+
+/// Calls that wait for the provider.
+pub const CALLS_PENDING: Metric = Metric {
+    name: "backplane_calls_pending",
+    kind: Kind::Gauge,
+    description: "Calls that wait for a provider's answer.",
+    labels: &["provider"],
+};
+
+/// Resources that guests hold.
+pub const HANDLES: Metric = Metric {
+    name: "backplane_handles",
+    kind: Kind::Gauge,
+    description: "Handles of a provider's resources that guests hold.",
+    labels: &["provider"],
+};
+
+/// Requests and commands that ended.
+pub const REQUESTS: Metric = Metric {
+    name: "backplane_requests_total",
+    kind: Kind::Counter,
+    description: "Requests and commands that ended. The label `ended` says how: `well`, `trap`, \
+                  `no-response`, `error`, `provider`, `host`, `cancelled` when the client left, or \
+                  the limit that was hit: `deadline`, `cpu`, `memory`, `refused`.",
+    labels: &["workload", "ended"],
+};
+
+/// How long requests took.
+pub const REQUEST_SECONDS: Metric = Metric {
+    name: "backplane_request_duration_seconds",
+    kind: Kind::Seconds,
+    description: "Time from a request's start to the end of its response.",
+    labels: &["workload"],
+};
+
+/// Requests that run now.
+pub const REQUESTS_RUNNING: Metric = Metric {
+    name: "backplane_requests_running",
+    kind: Kind::Gauge,
+    description: "Requests that run now.",
+    labels: &["workload"],
+};
+
+/// Every metric of the host.
+pub const ALL: [Metric; 7] =
+    [CALLS, CALL_FAILURES, CALLS_PENDING, HANDLES, REQUESTS, REQUEST_SECONDS, REQUESTS_RUNNING];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_prometheus_conventions() {
+        for metric in ALL {
+            assert!(metric.name.starts_with("backplane_"), "{}", metric.name);
+            let suffix = match metric.kind {
+                Kind::Counter => metric.name.ends_with("_total"),
+                Kind::Seconds => metric.name.ends_with("_seconds"),
+                Kind::Gauge => !metric.name.ends_with("_total"),
+            };
+            assert!(suffix, "{}", metric.name);
+            assert!(metric.description.ends_with('.'), "{}", metric.name);
+        }
+    }
+}
