@@ -70,22 +70,6 @@ fn main() {
             Outcome::Pending(_) | Outcome::Failed(_) => unreachable!("the answer is at hand"),
         }
     });
-    let set = loaded.function("calls@1.0.0#set");
-    for size in [16, 1024, 65536] {
-        let pair = wire::to_vec(&("key", vec![7_u8; size]), Form::Local);
-        measure(&format!("set({size} B)"), || ready(&binding, set, &pair));
-    }
-    let list = loaded.function("calls@1.0.0#list-u32");
-    let numbers = wire::to_vec(&(0..1000_u32).collect::<Vec<_>>(), Form::Local);
-    measure("list-u32(1000)", || ready(&binding, list, &numbers));
-    let list = loaded.function("calls@1.0.0#list-pairs");
-    let pairs: Vec<_> = (0..1000_u64).map(|number| (format!("name {number}"), number)).collect();
-    let pairs = wire::to_vec(&pairs, Form::Local);
-    measure("list-pairs(1000)", || ready(&binding, list, &pairs));
-    let record = loaded.function("calls@1.0.0#rec");
-    let fields = (1_u8, 2_u16, 3_u32, 4_u64, -5_i32, -6_i64, 0.5_f64, true, 'x', "ten fields");
-    let fields = wire::to_vec(&fields, Form::Local);
-    measure("rec(ten fields)", || ready(&binding, record, &fields));
     let pending = loaded.function("calls@1.0.0#pending");
     measure("pending, not polled", || {
         drop(black_box(binding.start(pending, number.clone(), &CallContext::default())));
