@@ -25,9 +25,7 @@ const FAULTS: &str = "probe:types/faults@1.0.0";
 const ECHO: &str = "probe:types/concurrent@1.0.0";
 
 fn library() -> PathBuf {
-    let folder = std::env::var_os("BACKPLANE_EXTENSIONS")
-        .unwrap_or_else(|| panic!("BACKPLANE_EXTENSIONS is not set; run `cargo xtask test`"));
-    PathBuf::from(folder).join("probe.so")
+    backplane_tests::extension("probe")
 }
 
 /// The probe under several names, each with its config, in folders of their own.

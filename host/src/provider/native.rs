@@ -14,6 +14,7 @@
 //! - the host's context pointer is leaked, since the library's threads may log at any time.
 
 use std::{
+    error::Error,
     fs,
     io::{self, Write},
     os::unix::fs::PermissionsExt,
@@ -160,7 +161,11 @@ fn keep(bytes: &[u8], digest: Digest, private: &Path) -> io::Result<PathBuf> {
 }
 
 fn open(path: &Path) -> Result<ExtensionModuleRef, Refusal> {
-    let unloadable = |error: libloading::Error| Refusal::Unloadable(error.to_string());
+    let unloadable = |error: libloading::Error| {
+        // What the system's loader says is the cause.
+        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+        Refusal::Unloadable(format!("{error}{cause}"))
+    };
     // SAFETY: opening runs the library's initialisers. It is code that config trusts, with an ABI and
     // a panic mode that its metadata states and `Library::read` has accepted.
     let library = unsafe { Dl::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(unloadable)?;

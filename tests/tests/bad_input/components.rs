@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Lab, component};
+use backplane_tests::{Lab, component};
 
 #[tokio::test]
 async fn a_core_module_is_told_from_a_component() {

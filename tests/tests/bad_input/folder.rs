@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use crate::support::{Lab, component};
+use backplane_tests::{Lab, component};
 
 fn run_hello() -> Vec<std::ffi::OsString> {
     let hello = component("hello");

@@ -1,6 +1,6 @@
 //! Guests that misbehave: each request ends alone, and the host goes on.
 
-use crate::support::{Lab, Running, component, within};
+use backplane_tests::{Lab, Running, component, within};
 
 /// A host that serves one guest with tight limits.
 async fn host(lab: &Lab, guest: &str, config: &str) -> Running {
@@ -52,7 +52,7 @@ async fn none_lives(running: &Running) {
 #[tokio::test]
 async fn the_handles_of_a_guest_that_ends_badly_are_released() {
     let lab = Lab::new();
-    lab.write("plugins/probe.so", crate::support::library("probe"));
+    lab.write("plugins/probe.so", backplane_tests::library("probe"));
     let mut running = host(&lab, "hold-things", "enable = [\"probe\"]").await;
     for (path, status) in [
         ("/trap?things=5", 500),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Lab, component, library};
+use backplane_tests::{Lab, component, library};
 
 /// The library is refused with these words, by a host that enables it and in the list.
 async fn is_refused(content: &[u8], extra: &str, parts: &[&str]) {
@@ -132,4 +132,15 @@ async fn an_enabled_extension_that_is_not_there_is_named_with_what_is() {
         "(there are: `keyvalue`)",
         "plugins",
     ]);
+}
+
+#[tokio::test]
+async fn an_extension_that_the_system_cannot_load_is_refused_in_the_system_s_words() {
+    let lab = Lab::new().with_config("enable = [\"keyvalue\"]\n");
+    // It needs a library that is nowhere, which only the system's loader finds out.
+    let library = patched(library("keyvalue"), b"\0libgcc_s.so.1\0", b"\0libnone.so.1\0\0");
+    lab.write("plugins/keyvalue.so", library);
+    let hello = component("hello");
+    let ran = lab.run(["run".as_ref(), hello.as_os_str()]).await;
+    ran.is_refused(&["the extension `keyvalue`", "cannot be loaded", "libnone.so.1"]);
 }

@@ -1,6 +1,6 @@
 //! Imports that cannot be linked: the message has the line of configuration that would settle it.
 
-use crate::support::{Lab, component};
+use backplane_tests::{Lab, component};
 
 #[tokio::test]
 async fn an_import_that_nobody_provides_is_named() {
@@ -35,7 +35,7 @@ async fn an_extension_that_would_provide_an_import_is_named_with_the_line_that_e
 #[tokio::test]
 async fn the_line_that_enables_an_extension_keeps_those_that_are_enabled() {
     let lab = Lab::new().with_keyvalue().with_config("enable = [\"probe\"]\n");
-    lab.write("plugins/probe.so", crate::support::library("probe"));
+    lab.write("plugins/probe.so", backplane_tests::library("probe"));
     let counter = component("counter");
     lab.run(["run".as_ref(), counter.as_os_str()])
         .await
@@ -86,7 +86,7 @@ config = { backend = "memory" }
 
 fn two() -> Lab {
     let lab = Lab::new().with_keyvalue();
-    lab.write("plugins/there.so", crate::support::library("keyvalue"));
+    lab.write("plugins/there.so", backplane_tests::library("keyvalue"));
     lab
 }
 

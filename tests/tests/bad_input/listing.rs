@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Lab, component, library};
+use backplane_tests::{Lab, component, library};
 
 #[tokio::test]
 async fn extensions_are_listed_with_version_interfaces_and_digest() {

@@ -12,4 +12,3 @@ mod libraries;
 mod links;
 mod listing;
 mod start;
-mod support;

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Lab, component};
+use backplane_tests::{Lab, component};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {

@@ -10,21 +10,13 @@ use backplane::{
         spec::{Limits, Network, Route, Spec},
     },
 };
+pub(crate) use backplane_tests::component;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::oneshot,
     task::JoinHandle,
 };
-
-/// The file of a guest.
-pub(crate) fn component(name: &str) -> PathBuf {
-    let folder = std::env::var_os("BACKPLANE_COMPONENTS")
-        .unwrap_or_else(|| panic!("BACKPLANE_COMPONENTS is not set; run `cargo xtask test`"));
-    let file = PathBuf::from(folder).join(format!("{name}.wasm"));
-    assert!(file.is_file(), "{} is missing; run `cargo xtask test`", file.display());
-    file
-}
 
 /// A workload of a guest, reached at `/` on every host.
 pub(crate) fn spec(guest: &str) -> Spec {
@@ -133,5 +125,5 @@ impl Host {
 
 /// Fails the test rather than hanging it.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("still waiting after 20 s")
+    backplane_tests::within("the test", future).await
 }

@@ -5,16 +5,13 @@
 
 mod package;
 mod sources;
-#[path = "../bad_input/support.rs"]
-#[allow(dead_code, reason = "shared with other tests, which use the rest")]
-mod support;
 
 use std::{fs, path::Path};
 
+use backplane_tests::Lab;
 use package::Package;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use sha2::{Digest as _, Sha256};
-use support::Lab;
 
 /// Repeats what a run has printed.
 const SEED: &str = "UNKNOWN_PACKAGE_SEED";
@@ -28,7 +25,7 @@ fn seed() -> u64 {
 
 #[tokio::test]
 async fn a_package_that_the_host_never_heard_of_is_served() {
-    let program = || fs::read(support::program()).unwrap();
+    let program = || fs::read(backplane_tests::program()).unwrap();
     let before = Sha256::digest(program());
     let mut rng = StdRng::seed_from_u64(seed());
     let package = Package::random(&mut rng);

@@ -1,8 +1,8 @@
 //! `lint`: what must hold of every commit besides the tests.
 
-use std::{fs, path::Path, process::Stdio};
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
 use crate::{
     cargo,
@@ -11,9 +11,6 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What the host must never know by name.
-const PLUGGABLE: [&str; 3] = ["keyvalue", "blobstore", "messaging"];
-
 /// The crates whose documentation others read.
 const DOCUMENTED: [&str; 5] =
     ["backplane", "backplane-sdk", "backplane-abi", "backplane-wire", "backplane-macros"];
@@ -21,15 +18,6 @@ const DOCUMENTED: [&str; 5] =
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     say::step("format");
     cargo::run(cargo::command(workspace).args(["fmt", "--all", "--check"]))?;
-
-    say::step("the host names no pluggable interface");
-    let mut found = Vec::new();
-    pluggable_names(&workspace.root.join("host/src"), &mut found)?;
-    ensure!(
-        found.is_empty(),
-        "the host must not know what is plugged into it:\n  {}",
-        found.join("\n  ")
-    );
 
     say::step("clippy on what runs on the host");
     cargo::warn_of_first_build(workspace, cargo::Profile::Dev);
@@ -66,42 +54,4 @@ fn has_deny(workspace: &Workspace) -> bool {
     let mut command = cargo::command(workspace);
     command.args(["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
-}
-
-/// Adds every line under `folder` that names a pluggable interface, as `FILE:LINE: TEXT`.
-fn pluggable_names(folder: &Path, found: &mut Vec<String>) -> Result<()> {
-    let unreadable = || format!("cannot read {}", folder.display());
-    for entry in fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            pluggable_names(&path, found)?;
-            continue;
-        }
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        for (number, line) in String::from_utf8_lossy(&text).lines().enumerate() {
-            let lower = line.to_lowercase();
-            if PLUGGABLE.iter().any(|name| lower.contains(name)) {
-                found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pluggable_interface_is_found_in_any_spelling_and_depth() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("inner")).unwrap();
-        fs::write(folder.path().join("a.rs"), "fn fine() {}\n").unwrap();
-        fs::write(folder.path().join("inner/b.rs"), "\nuse wasi::KeyValue;\n").unwrap();
-        let mut found = Vec::new();
-        pluggable_names(folder.path(), &mut found).unwrap();
-        assert_eq!(found.len(), 1);
-        assert!(found[0].ends_with("inner/b.rs:2: use wasi::KeyValue;"), "{found:?}");
-    }
 }
