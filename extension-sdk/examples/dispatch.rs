@@ -58,6 +58,22 @@ fn main() {
     measure("get(16 B)", || ready(&binding, get, &key));
     let large = wire::to_vec("1048576", Form::Local);
     measure("get(1 MiB)", || ready(&binding, get, &large));
+    let set = loaded.function("calls@1.0.0#set");
+    for size in [16, 1024] {
+        let pair = wire::to_vec(&("key", vec![7_u8; size]), Form::Local);
+        measure(&format!("set({size} B)"), || ready(&binding, set, &pair));
+    }
+    let list = loaded.function("calls@1.0.0#list-u32");
+    let numbers = wire::to_vec(&(0..1000_u32).collect::<Vec<_>>(), Form::Local);
+    measure("list-u32(1,000)", || ready(&binding, list, &numbers));
+    let pairs = loaded.function("calls@1.0.0#list-pairs");
+    let list: Vec<_> = (0..1000_u64).map(|at| (format!("key-{at:04}"), at)).collect();
+    let list = wire::to_vec(&list, Form::Local);
+    measure("list-pairs(1,000)", || ready(&binding, pairs, &list));
+    let record = loaded.function("calls@1.0.0#rec");
+    let fields = ((1_u8, 2_u16, 3_u32, 4_u64, -5_i32), (-6_i64, 7.5_f64, true, 'i', "the tenth"));
+    let fields = wire::to_vec(&fields, Form::Local);
+    measure("rec(ten fields)", || ready(&binding, record, &fields));
     let handle = wire::to_vec(&cell, Form::Local);
     measure("cell.value()", || ready(&binding, label, &handle));
     let number = wire::to_vec(&1_u32, Form::Local);

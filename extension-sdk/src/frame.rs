@@ -3,7 +3,6 @@
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
-    cell::Cell,
     future::Future,
     marker::PhantomData,
     pin::Pin,
@@ -14,19 +13,21 @@ use std::{
 
 use abi_stable::std_types::{RErr, ROk};
 use async_ffi::FfiFuture;
-use backplane_abi::{CallContext, Finished, Outcome};
+use backplane_abi::{Buffer, CallContext, Finished, Outcome};
 
 use crate::{
     Failure, Host,
     failure::to_failed,
+    local::{self, BLOCK, Local},
     module::{Bound, BoundRef},
     panics::catch,
     runtime,
 };
 
-type Answer = Result<Vec<u8>, Failure>;
+type Answer = Result<Buffer, Failure>;
 
-/// Runs a handler's future as far as it goes. An answer at hand costs no allocation besides its own.
+/// Runs a handler's future as far as it goes. An answer at hand costs no allocation, but for one that
+/// is large.
 ///
 /// The future is made by `make`, in the place where it stays: it is never copied.
 #[inline]
@@ -39,18 +40,45 @@ where
     B: Send + Sync + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
-    let mut frame = Frame::new(|| make(bound.context(*call)));
+    local::with(|local| answer_here(local, bound, call, make)).unwrap_or_else(no_thread)
+}
+
+#[inline]
+fn answer_here<B, F>(
+    local: &Local,
+    bound: BoundRef<B>,
+    call: &CallContext,
+    make: impl FnOnce(crate::Context) -> F,
+) -> Outcome
+where
+    B: Send + Sync + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let mut frame = Frame::new(local, || make(bound.context(*call)));
     let polled = catch(|| {
-        runtime::within(bound.host(), || frame.poll(&mut Context::from_waker(Waker::noop())))
+        let poll = || frame.poll(&mut Context::from_waker(Waker::noop()));
+        runtime::within_here(local, bound.host(), poll)
     });
     match polled {
-        Ok(Poll::Ready(Ok(bytes))) => Outcome::Ready(bytes.into()),
-        Ok(Poll::Ready(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
+        Ok(Poll::Ready(ended)) => {
+            frame.give_back(local);
+            match ended {
+                Ok(answer) => Outcome::Ready(answer),
+                Err(failure) => Outcome::Failed(to_failed(failure)),
+            }
+        }
+        Err(failure) => Outcome::Failed(to_failed(failure)),
         Ok(Poll::Pending) => {
             let (host, bound) = (*bound.host(), Some(bound.keep()));
             Outcome::Pending(FfiFuture::new(Pending { frame, host, bound }))
         }
     }
+}
+
+/// A call from the destructor of another library's thread-local value.
+#[cold]
+fn no_thread() -> Outcome {
+    Outcome::Failed(to_failed(Failure::new("the thread that calls is ending")))
 }
 
 /// A call whose answer is not at hand. Dropped before it is finished, it is cancelled.
@@ -71,7 +99,7 @@ impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
         });
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(Ok(bytes))) => Poll::Ready(ROk(bytes.into())),
+            Ok(Poll::Ready(Ok(answer))) => Poll::Ready(ROk(answer)),
             Ok(Poll::Ready(Err(failure))) | Err(failure) => Poll::Ready(RErr(to_failed(failure))),
         }
     }
@@ -96,7 +124,8 @@ impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
 ///
 /// It holds its future until the future has answered or panicked, or `end` is called.
 struct Frame<F> {
-    memory: Memory,
+    /// None once it was given back.
+    memory: Option<Memory>,
     /// Whether an `F` stands in the memory.
     holds: bool,
     future: PhantomData<F>,
@@ -107,22 +136,22 @@ unsafe impl<F: Send> Send for Frame<F> {}
 
 impl<F: Future<Output = Answer>> Frame<F> {
     #[inline]
-    fn new(make: impl FnOnce() -> F) -> Self {
-        let memory = Memory::new(Layout::new::<F>());
+    fn new(local: &Local, make: impl FnOnce() -> F) -> Self {
+        let memory = Memory::new(Layout::new::<F>(), local);
         // SAFETY: the memory is the frame's alone, and has room and alignment for an `F`.
         unsafe { memory.start.cast::<F>().write(make()) };
-        Self { memory, holds: true, future: PhantomData }
+        Self { memory: Some(memory), holds: true, future: PhantomData }
     }
 
     /// Polls the future, and ends it once it has answered.
     #[inline]
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
-        if !self.holds {
+        let (true, Some(memory)) = (self.holds, &self.memory) else {
             return Poll::Ready(Err(Failure::new("a call was polled after it had ended")));
-        }
+        };
         // SAFETY: `new` wrote an `F` there, and it has not been dropped. It stays there until `end`
         // and never moves: that is what pinning asks for.
-        let future = unsafe { Pin::new_unchecked(self.memory.start.cast::<F>().as_mut()) };
+        let future = unsafe { Pin::new_unchecked(memory.start.cast::<F>().as_mut()) };
         let polled = future.poll(context);
         if polled.is_ready() {
             self.end();
@@ -135,9 +164,21 @@ impl<F> Frame<F> {
     /// Drops the future. Its destructor may panic, and then is not run again.
     #[inline]
     fn end(&mut self) {
-        if std::mem::take(&mut self.holds) {
+        if let Some(memory) = &self.memory
+            && std::mem::take(&mut self.holds)
+        {
             // SAFETY: `new` wrote an `F` there, and `holds` says that it has not been dropped.
-            unsafe { self.memory.start.cast::<F>().drop_in_place() }
+            unsafe { memory.start.cast::<F>().drop_in_place() }
+        }
+    }
+
+    /// Gives the memory of a future that has answered to the next call on this thread.
+    #[inline]
+    fn give_back(mut self, local: &Local) {
+        if !self.holds
+            && let Some(memory) = self.memory.take()
+        {
+            memory.keep(local);
         }
     }
 }
@@ -160,40 +201,15 @@ struct Memory {
     layout: Layout,
 }
 
-/// The block that each thread keeps for the next call: most futures fit.
-const SPARE: Layout = match Layout::from_size_align(1024, 64) {
-    Ok(layout) => layout,
-    Err(_) => Layout::new::<u64>(),
-};
-
-thread_local! {
-    static SPARE_BLOCK: Cell<Option<Spare>> = const { Cell::new(None) };
-}
-
-/// A block of layout `SPARE` that nobody uses.
-struct Spare(NonNull<u8>);
-
-impl Drop for Spare {
-    fn drop(&mut self) {
-        // SAFETY: the block was allocated with this layout, and the spare is its only owner.
-        unsafe { dealloc(self.0.as_ptr(), SPARE) }
-    }
-}
-
 impl Memory {
     #[inline]
-    fn new(wanted: Layout) -> Self {
-        if wanted.size() > SPARE.size() || wanted.align() > SPARE.align() {
+    fn new(wanted: Layout, local: &Local) -> Self {
+        if wanted.size() > BLOCK.size() || wanted.align() > BLOCK.align() {
             return Self::allocate(wanted);
         }
-        // A thread that ends has no spare block any more.
-        match SPARE_BLOCK.try_with(Cell::take) {
-            Ok(Some(spare)) => {
-                let start = spare.0;
-                std::mem::forget(spare);
-                Self { start, layout: SPARE }
-            }
-            Ok(None) | Err(_) => Self::allocate(SPARE),
+        match local.take_block() {
+            Some(start) => Self { start, layout: BLOCK },
+            None => Self::allocate(BLOCK),
         }
     }
 
@@ -206,18 +222,22 @@ impl Memory {
             None => handle_alloc_error(layout),
         }
     }
+
+    /// Gives the memory to the next call on this thread.
+    #[inline]
+    fn keep(self, local: &Local) {
+        if self.layout == BLOCK {
+            let start = self.start;
+            std::mem::forget(self);
+            // SAFETY: it was allocated with that layout, and is given up here.
+            unsafe { local.keep_block(start) }
+        }
+    }
 }
 
 impl Drop for Memory {
-    #[inline]
     fn drop(&mut self) {
-        if self.layout == SPARE {
-            let spare = Spare(self.start);
-            // Where the thread has one already, or ends, the block is freed.
-            drop(SPARE_BLOCK.try_with(|block| block.replace(Some(spare))));
-        } else {
-            // SAFETY: `allocate` made it with this layout, and the memory is its only owner.
-            unsafe { dealloc(self.start.as_ptr(), self.layout) }
-        }
+        // SAFETY: `allocate` made it with this layout, and the memory is its only owner.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }

@@ -145,7 +145,7 @@
 //! | `bool`, `u8` ... `s64`, `f32`, `f64`, `char` | `bool`, `u8` ... `i64`, `f32`, `f64`, `char` | the same |
 //! | `string` | `String` | `&str` |
 //! | `list<u8>` | [`Bytes`] | `&[u8]`, or [`Bytes`] with `bytes: "owned"` |
-//! | `list<T>` | `Vec<T>` | `Vec<T>`, its strings borrowed |
+//! | `list<T>` | `Vec<T>`; [`List<T>`](List) for a result that is a list of `u16` ... `f64` | `Vec<T>`, its strings borrowed; [`List<T>`](List) for a list of `u16` ... `f64` that is the only parameter |
 //! | `option`, `result`, `tuple` | `Option`, `Result`, a tuple; `()` for what is absent | the same, their strings borrowed |
 //! | `record`, `variant`, `enum`, `flags` | a type of that name | the same type, owned |
 //! | `own<r>` | [`Own<R>`](Own) | `Arc<R::Rep>`; [`Own<R>`](Own) inside of another type |
@@ -185,6 +185,8 @@ mod failure;
 mod flags;
 mod frame;
 mod host;
+mod list;
+mod local;
 mod log;
 mod module;
 mod panics;
@@ -207,6 +209,7 @@ pub use context::Context;
 pub use extension::Extension;
 pub use failure::{Failure, FailureKind};
 pub use host::{Counter, Gauge, Histogram, Host, Workload};
+pub use list::{List, Number};
 pub use resource::{Borrow, Own, Resource};
 pub use world::Encoded;
 
@@ -219,8 +222,8 @@ pub mod __private {
         frame::answer,
         module::{BoundRef, Exported, array, concatenate, length, loaded_as_library, module},
         world::{
-            Arguments, FunctionName, ResourceName, World, decode, decode_with_handles, encode,
-            encode_with_handles, unimplemented,
+            Arguments, FunctionName, ResourceName, World, decode, decode_list, decode_with_handles,
+            encode, encode_list, encode_with_handles, unimplemented,
         },
     };
 }

@@ -1,7 +1,6 @@
 //! The tokio runtime of a loaded library: one for every extension in it, apart from the host's.
 
 use std::{
-    cell::Cell,
     future::Future,
     panic::AssertUnwindSafe,
     sync::{
@@ -15,7 +14,11 @@ use std::{
 use futures::FutureExt;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-use crate::{Failure, Host, log, panics};
+use crate::{
+    Failure, Host,
+    local::{self, Local},
+    log, panics,
+};
 
 static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
 
@@ -47,24 +50,26 @@ pub(crate) fn start(workers: usize) -> Result<&'static Runtime, Failure> {
     })
 }
 
-thread_local! {
-    /// Whether this thread has entered the runtime for good.
-    static ENTERED: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Runs `body` as the extension's code: inside of the runtime, and logging for `host`.
 ///
 /// In a library the thread stays inside of the runtime, since its tokio is nobody else's, and the next
 /// call finds a flag. Linked statically the host's own runtime comes back after the call.
-#[inline]
 pub(crate) fn within<T>(host: &Host, body: impl FnOnce() -> T) -> T {
-    if ENTERED.get() && !log::several() { body() } else { within_guarded(host, body) }
+    let has_entered = local::with(|local| local.entered.get()).unwrap_or(false);
+    if has_entered && !log::several() { body() } else { within_guarded(has_entered, host, body) }
+}
+
+/// The same, where what the thread keeps is at hand.
+#[inline]
+pub(crate) fn within_here<T>(local: &Local, host: &Host, body: impl FnOnce() -> T) -> T {
+    let has_entered = local.entered.get();
+    if has_entered && !log::several() { body() } else { within_guarded(has_entered, host, body) }
 }
 
 #[cold]
-fn within_guarded<T>(host: &Host, body: impl FnOnce() -> T) -> T {
+fn within_guarded<T>(has_entered: bool, host: &Host, body: impl FnOnce() -> T) -> T {
     let _inside = log::inside(host);
-    let _entered = if ENTERED.get() { None } else { enter() };
+    let _entered = if has_entered { None } else { enter() };
     body()
 }
 
@@ -72,7 +77,7 @@ fn enter() -> Option<EnterGuard<'static>> {
     let guard = RUNTIME.get()?.as_ref().ok().map(Runtime::enter);
     if is_library() {
         std::mem::forget(guard);
-        ENTERED.set(true);
+        local::with(|local| local.entered.set(true));
         return None;
     }
     guard

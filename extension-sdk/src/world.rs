@@ -5,7 +5,8 @@ use backplane_wire::{Encode, Error, Form, Reader, Writer};
 use bytes::Bytes;
 
 use crate::{
-    Context, Failure, FailureKind, failure::to_failed, module::BoundRef, resource::with_table,
+    Context, Failure, FailureKind, List, Number, failure::to_failed, local, module::BoundRef,
+    resource::with_table,
 };
 
 /// The exports of a WIT world, and the way from a function's number to its handler.
@@ -114,6 +115,16 @@ pub fn decode_with_handles<'a, T>(
     with_table(cx.table(), || decode(function, arguments, cx, read))
 }
 
+/// Takes the argument of a function whose only parameter is a list of numbers.
+#[inline]
+pub fn decode_list<T: Number>(
+    function: &FunctionName,
+    arguments: Buffer,
+    cx: &Context,
+) -> Result<List<T>, Failure> {
+    List::from_message(arguments, cx.form()).map_err(|error| bad_arguments(function, error))
+}
+
 #[cold]
 fn bad_arguments(function: &FunctionName, error: Error) -> Failure {
     let FunctionName { interface, name } = function;
@@ -125,14 +136,20 @@ fn bad_arguments(function: &FunctionName, error: Error) -> Failure {
 
 /// Encodes a result.
 #[inline]
-pub fn encode<T: Encode>(cx: &Context, result: &T) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(cx.form(), result.size_hint());
-    result.encode(&mut writer);
-    writer.into_vec()
+pub fn encode<T: Encode>(cx: &Context, result: &T) -> Buffer {
+    let mut writer = Writer::append_to(local::room(result.size_hint()), cx.form());
+    result.encode_message(&mut writer);
+    local::answer(writer.into_vec())
+}
+
+/// The answer of a function whose result is a list of numbers.
+#[inline]
+pub fn encode_list<T: Number>(cx: &Context, result: List<T>) -> Buffer {
+    result.into_message(cx.form())
 }
 
 /// Encodes a result that has resources in it, which get their handles here.
-pub fn encode_with_handles<T: Encode>(cx: &Context, result: &T) -> Vec<u8> {
+pub fn encode_with_handles<T: Encode>(cx: &Context, result: &T) -> Buffer {
     with_table(cx.table(), || encode(cx, result))
 }
 

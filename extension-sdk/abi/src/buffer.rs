@@ -3,6 +3,7 @@
 use std::{ops::Deref, slice};
 
 use abi_stable::StableAbi;
+use bytemuck::NoUninit;
 
 /// Owned bytes. Dropping them runs the release function of the side that made them, so a buffer may
 /// be kept, sent to another thread and dropped on the other side of the ABI.
@@ -46,6 +47,19 @@ impl Buffer {
         Self { data, length, owner, release }
     }
 
+    /// Takes numbers as their bytes, in this machine's order; nothing is copied.
+    #[inline]
+    pub fn from_numbers<T: NoUninit + Send>(numbers: Vec<T>) -> Self {
+        const { assert!(size_of::<T>() > 0, "nothing has no bytes") };
+        let mut numbers = std::mem::ManuallyDrop::new(numbers);
+        Self {
+            data: numbers.as_mut_ptr().cast(),
+            length: numbers.len() * size_of::<T>(),
+            owner: numbers.capacity(),
+            release: release_numbers::<T>,
+        }
+    }
+
     /// The bytes as a vector: the same allocation where this side made them, else a copy.
     pub fn into_vec(self) -> Vec<u8> {
         // The address identifies this side's release function. Two copies of this crate have two
@@ -85,6 +99,13 @@ unsafe extern "C" fn release_vec(data: *mut u8, length: usize, owner: usize) {
     // SAFETY: the three are the parts of the vector that `From<Vec<u8>>` forgot, and a buffer is
     // released once.
     drop(unsafe { Vec::from_raw_parts(data, length, owner) });
+}
+
+/// Frees what `from_numbers` took.
+unsafe extern "C" fn release_numbers<T>(data: *mut u8, length: usize, owner: usize) {
+    // SAFETY: the parts of the vector that `from_numbers` forgot, whose length was multiplied by the
+    // size of its elements; a buffer is released once.
+    drop(unsafe { Vec::<T>::from_raw_parts(data.cast(), length / size_of::<T>(), owner) });
 }
 
 impl Deref for Buffer {
@@ -145,6 +166,15 @@ mod tests {
         let buffer = unsafe { Buffer::from_raw_parts(data, 2, 5, release) };
         assert_eq!(buffer.into_vec(), [7, 8]);
         assert_eq!(RELEASED.load(Ordering::SeqCst), 5);
+    }
+
+    #[test]
+    fn numbers_are_their_bytes_and_are_freed_as_what_they_were() {
+        let mut numbers = Vec::with_capacity(7);
+        numbers.extend([1_u32, 2]);
+        let buffer = Buffer::from_numbers(numbers);
+        assert_eq!(*buffer, *[1_u32.to_ne_bytes(), 2_u32.to_ne_bytes()].concat());
+        assert_eq!(buffer.into_vec().len(), 8);
     }
 
     #[test]

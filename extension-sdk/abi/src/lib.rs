@@ -20,6 +20,7 @@ mod outcome;
 
 pub use abi_stable;
 pub use async_ffi;
+pub use bytemuck;
 
 pub use buffer::Buffer;
 pub use host::{HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind};

@@ -257,9 +257,13 @@ impl Generator<'_> {
         let functions = functions.map(|answered| {
             let name = self.function_name(answered);
             let docs = docs(&answered.function.docs);
+            let is_alone = answered.function.params.len() == 1;
             let parameters = answered.function.params.iter().map(|param| {
                 let name = parameter_name(param);
-                let ty = self.parameter(&param.ty, Some(interface));
+                let ty = match self.types.numbers(&param.ty) {
+                    Some(number) if is_alone => quote!(::backplane_sdk::List<#number>),
+                    Some(_) | None => self.parameter(&param.ty, Some(interface)),
+                };
                 quote!(#name: #ty)
             });
             let result = self.result(answered, Some(interface));
@@ -320,7 +324,10 @@ impl Generator<'_> {
     fn result(&self, answered: &Answered<'_>, from: Option<InterfaceId>) -> TokenStream {
         match &answered.function.result {
             _ if answered.encoded => quote!(::backplane_sdk::Encoded),
-            Some(ty) => self.types.ty(ty, Place::Owned, from),
+            Some(ty) => match self.types.numbers(ty) {
+                Some(number) => quote!(::backplane_sdk::List<#number>),
+                None => self.types.ty(ty, Place::Owned, from),
+            },
             None => quote!(()),
         }
     }
@@ -394,7 +401,6 @@ impl Generator<'_> {
         let method = self.function_name(answered);
         let names: Vec<_> =
             (0..function.params.len()).map(|index| format_ident!("p{index}")).collect();
-        let decode = function.params.iter().map(|param| self.decode(&param.ty));
         let pass =
             function.params.iter().zip(&names).map(|(param, name)| match self.handle(&param.ty) {
                 Some(Handle::Borrow(_)) => quote!(&#name),
@@ -406,32 +412,52 @@ impl Generator<'_> {
         } else {
             quote!(decode)
         };
-        let hold = if self.shares(function) { quote!(shared) } else { quote!(plain) };
-        let encoder = if function.result.as_ref().is_some_and(|ty| self.source.has_handle(ty)) {
-            quote!(encode_with_handles)
-        } else {
-            quote!(encode)
+        let (hold, decoded) = match function.params.as_slice() {
+            [param] if self.types.numbers(&param.ty).is_some() => (
+                quote!(),
+                quote!(::backplane_sdk::__private::decode_list(&#name, arguments, &cx).map(|p0| (p0,))),
+            ),
+            params => {
+                // One parameter is a message of its own.
+                let read = if params.len() == 1 { quote!(decode_message) } else { quote!(decode) };
+                let decode = params.iter().map(|param| self.decode(&param.ty, &read));
+                let hold = if self.shares(function) { quote!(shared) } else { quote!(plain) };
+                (
+                    quote!(let arguments = ::backplane_sdk::__private::Arguments::#hold(arguments);),
+                    quote! {
+                        ::backplane_sdk::__private::#decoder(
+                            &#name,
+                            &arguments,
+                            &cx,
+                            |reader| ::core::result::Result::Ok((#(#decode,)*)),
+                        )
+                    },
+                )
+            }
+        };
+        let encode = match &function.result {
+            Some(ty) if !answered.encoded && self.types.numbers(ty).is_some() => {
+                quote!(encode_list(&cx, result))
+            }
+            Some(ty) if self.source.has_handle(ty) => quote!(encode_with_handles(&cx, &result)),
+            Some(_) | None => quote!(encode(&cx, &result)),
         };
         quote! {
             #number => {
-                let arguments = ::backplane_sdk::__private::Arguments::#hold(arguments);
+                #hold
                 ::backplane_sdk::__private::answer(bound, call, move |cx| async move {
-                    let (#(#names,)*) = ::backplane_sdk::__private::#decoder(
-                        &#name,
-                        &arguments,
-                        &cx,
-                        |reader| ::core::result::Result::Ok((#(#decode,)*)),
-                    )?;
+                    let (#(#names,)*) = #decoded?;
                     let result = <B as self::#(#modules::)*Handler>::#method(
                         bound.binding(), &cx, #(#pass,)*
                     ).await?;
-                    ::core::result::Result::Ok(::backplane_sdk::__private::#encoder(&cx, &result))
+                    ::core::result::Result::Ok(::backplane_sdk::__private::#encode)
                 })
             }
         }
     }
 
-    fn decode(&self, ty: &Type) -> TokenStream {
+    /// A parameter off the message; `read` is how values that are no handles are read.
+    fn decode(&self, ty: &Type, read: &TokenStream) -> TokenStream {
         match self.handle(ty) {
             Some(Handle::Borrow(id)) => {
                 let marker = self.types.path(self.source.dealias(id), None);
@@ -443,7 +469,7 @@ impl Generator<'_> {
             }
             None => {
                 let ty = self.types.ty(ty, Place::Parameter, None);
-                quote!(<#ty as ::backplane_sdk::wire::Decode>::decode(reader)?)
+                quote!(<#ty as ::backplane_sdk::wire::Decode>::#read(reader)?)
             }
         }
     }

@@ -28,9 +28,18 @@ pub(crate) fn export(options: &Export) -> TokenStream {
         }
     };
     let library = library(options);
+    let allocator = options.allocator.iter().map(|allocator| {
+        quote! {
+            // A program that links the extension has an allocator of its own.
+            #[cfg(not(feature = "static"))]
+            #[global_allocator]
+            static __ALLOCATOR: #allocator = #allocator;
+        }
+    });
     quote! {
         #module
         #library
+        #(#allocator)*
     }
 }
 

@@ -56,6 +56,7 @@ pub fn generate(input: TokenStream) -> TokenStream {
 ///     world: bindings::World,
 ///     aliases: [("ns:old/iface@1.0.0", "ns:new/iface@1.0.0")],
 ///     worker_threads: 2,
+///     allocator: mimalloc::MiMalloc,
 /// }
 /// ```
 #[proc_macro]

@@ -33,6 +33,7 @@ pub(crate) struct Export {
     pub(crate) world: Path,
     pub(crate) aliases: Vec<(LitStr, LitStr)>,
     pub(crate) worker_threads: Option<LitInt>,
+    pub(crate) allocator: Option<Path>,
 }
 
 pub(crate) fn parse_generate(tokens: TokenStream) -> syn::Result<Generate> {
@@ -74,7 +75,7 @@ fn generate_options(input: ParseStream<'_>) -> syn::Result<Generate> {
 
 fn export_options(input: ParseStream<'_>) -> syn::Result<Export> {
     let (mut name, mut extension, mut world) = (None, None, None);
-    let (mut aliases, mut worker_threads) = (Vec::new(), None);
+    let (mut aliases, mut worker_threads, mut allocator) = (Vec::new(), None, None);
     each_key(input, |key, input| {
         match key.to_string().as_str() {
             "name" => name = Some(input.parse::<LitStr>()?),
@@ -82,7 +83,8 @@ fn export_options(input: ParseStream<'_>) -> syn::Result<Export> {
             "world" => world = Some(input.parse()?),
             "aliases" => aliases = list::<Alias>(input)?.into_iter().map(|a| (a.0, a.1)).collect(),
             "worker_threads" => worker_threads = Some(input.parse()?),
-            _ => return unknown(key, "name, extension, world, aliases, worker_threads"),
+            "allocator" => allocator = Some(input.parse()?),
+            _ => return unknown(key, "name, extension, world, aliases, worker_threads, allocator"),
         }
         Ok(())
     })?;
@@ -104,6 +106,7 @@ fn export_options(input: ParseStream<'_>) -> syn::Result<Export> {
         world: world.ok_or_else(|| missing("world"))?,
         aliases,
         worker_threads,
+        allocator,
     })
 }
 

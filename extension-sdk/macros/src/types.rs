@@ -202,6 +202,38 @@ impl<'a> Types<'a> {
         quote!(#docs #item)
     }
 
+    /// The numbers that the type is a list of, aliases seen through. Bytes are not among them: they
+    /// have types of their own.
+    pub(crate) fn numbers(&self, ty: &Type) -> Option<TokenStream> {
+        let Type::Id(id) = ty else { return None };
+        let def = self.source.resolve.types.get(self.source.dealias(*id))?;
+        let TypeDefKind::List(element) = &def.kind else { return None };
+        let element = match element {
+            Type::Id(id) => match self.source.resolve.types.get(self.source.dealias(*id))?.kind {
+                TypeDefKind::Type(element) => element,
+                _ => return None,
+            },
+            element => *element,
+        };
+        match element {
+            Type::U16
+            | Type::S16
+            | Type::U32
+            | Type::S32
+            | Type::U64
+            | Type::S64
+            | Type::F32
+            | Type::F64 => Some(self.ty(&element, Place::Owned, None)),
+            Type::Bool
+            | Type::U8
+            | Type::S8
+            | Type::Char
+            | Type::String
+            | Type::ErrorContext
+            | Type::Id(_) => None,
+        }
+    }
+
     fn is_used(&self, target: TypeId, interface: InterfaceId) -> bool {
         self.source.owner(target).is_some_and(|owner| owner != interface)
     }

@@ -188,7 +188,7 @@ fn an_answer_at_hand_comes_without_a_future() {
         binding.start(loaded.function(function), arguments, &CallContext::default())
     };
     let outcome = start("kv/calls@1.0.0#get", wire::to_vec("65536", Form::Local));
-    assert!(matches!(outcome, Outcome::Ready(bytes) if bytes.len() == 65536 + 5));
+    assert!(matches!(outcome, Outcome::Ready(bytes) if bytes.len() == 65536 + 32));
     let outcome = start("kv/calls@1.0.0#pending", wire::to_vec(&5_u32, Form::Local));
     assert!(matches!(outcome, Outcome::Pending(_)));
 }

@@ -1,6 +1,6 @@
 //! The Rust types that have a WIT type, written.
 
-use crate::Writer;
+use crate::{Form, Writer};
 
 /// The most bytes of a list's length.
 const LENGTH: usize = 5;
@@ -10,8 +10,18 @@ const LENGTH: usize = 5;
 /// Implemented here for every WIT type that Rust has a type for; `backplane_sdk::generate!`
 /// implements it for records, variants, enums and flags.
 pub trait Encode {
+    /// Whether it is a number of fixed width, the elements of which a list holds as one block in the
+    /// local form.
+    const IS_NUMBER: bool = false;
+
     /// Appends the value.
     fn encode(&self, writer: &mut Writer);
+
+    /// Writes the value as a message of its own.
+    #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        self.encode(writer);
+    }
 
     /// A guess at the bytes that the value takes, so that a message is allocated once. Cheap; may be
     /// wrong.
@@ -33,6 +43,13 @@ pub trait Encode {
 macro_rules! scalars {
     ($($ty:ty: $one:ident $(, $many:ident)?;)*) => {$(
         impl Encode for $ty {
+            $(
+                const IS_NUMBER: bool = {
+                    let _: fn(&mut Writer, &[Self]) = Writer::$many;
+                    true
+                };
+            )?
+
             #[inline]
             fn encode(&self, writer: &mut Writer) {
                 writer.$one(*self);
@@ -46,16 +63,16 @@ macro_rules! scalars {
 
 scalars! {
     bool: bool;
-    u8: u8, raw;
-    i8: s8;
+    u8: u8, block;
+    i8: s8, s8s;
     u16: u16, u16s;
     u32: u32, u32s;
     u64: u64, u64s;
     i16: s16, s16s;
     i32: s32, s32s;
     i64: s64, s64s;
-    f32: f32;
-    f64: f64;
+    f32: f32, f32s;
+    f64: f64, f64s;
     char: char;
 }
 
@@ -90,6 +107,11 @@ impl Encode for bytes::Bytes {
     }
 
     #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        (**self).encode_message(writer);
+    }
+
+    #[inline]
     fn size_hint(&self) -> usize {
         self.len() + LENGTH
     }
@@ -99,6 +121,14 @@ impl<T: Encode> Encode for [T] {
     #[inline]
     fn encode(&self, writer: &mut Writer) {
         writer.length(self.len());
+        T::encode_elements(self, writer);
+    }
+
+    #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        if !T::IS_NUMBER || writer.form() == Form::Wrpc {
+            writer.length(self.len());
+        }
         T::encode_elements(self, writer);
     }
 
@@ -116,6 +146,11 @@ impl<T: Encode> Encode for Vec<T> {
     }
 
     #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        self.as_slice().encode_message(writer);
+    }
+
+    #[inline]
     fn size_hint(&self) -> usize {
         self.as_slice().size_hint()
     }
@@ -125,6 +160,11 @@ impl<T: Encode + ?Sized> Encode for &T {
     #[inline]
     fn encode(&self, writer: &mut Writer) {
         (**self).encode(writer);
+    }
+
+    #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        (**self).encode_message(writer);
     }
 
     #[inline]
@@ -140,6 +180,11 @@ impl<T: Encode + ?Sized> Encode for Box<T> {
     }
 
     #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        (**self).encode_message(writer);
+    }
+
+    #[inline]
     fn size_hint(&self) -> usize {
         (**self).size_hint()
     }
@@ -149,6 +194,11 @@ impl<T: Encode + ?Sized> Encode for std::sync::Arc<T> {
     #[inline]
     fn encode(&self, writer: &mut Writer) {
         (**self).encode(writer);
+    }
+
+    #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        (**self).encode_message(writer);
     }
 
     #[inline]
@@ -191,6 +241,23 @@ impl<T: Encode, E: Encode> Encode for Result<T, E> {
     }
 }
 
+impl<A: Encode> Encode for (A,) {
+    #[inline]
+    fn encode(&self, writer: &mut Writer) {
+        self.0.encode(writer);
+    }
+
+    #[inline]
+    fn encode_message(&self, writer: &mut Writer) {
+        self.0.encode_message(writer);
+    }
+
+    #[inline]
+    fn size_hint(&self) -> usize {
+        self.0.size_hint()
+    }
+}
+
 macro_rules! tuples {
     ($(($($name:ident)*))*) => {$(
         impl<$($name: Encode),*> Encode for ($($name,)*) {
@@ -212,7 +279,7 @@ macro_rules! tuples {
 }
 
 tuples! {
-    () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
+    () (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
     (A B C D E F G H I) (A B C D E F G H I J) (A B C D E F G H I J K) (A B C D E F G H I J K L)
     (A B C D E F G H I J K L M) (A B C D E F G H I J K L M N) (A B C D E F G H I J K L M N O)
     (A B C D E F G H I J K L M N O P)

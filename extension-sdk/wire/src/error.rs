@@ -47,6 +47,8 @@ pub enum Problem {
         /// Bytes that are left.
         left: usize,
     },
+    /// The bytes skipped before a block are not zero.
+    BadPadding,
     /// A resource handle has another length than eight bytes.
     BadHandle,
     /// A resource handle names no live resource of its type.
@@ -74,6 +76,7 @@ impl fmt::Display for Problem {
             Self::ListTooLong { elements, left } => {
                 write!(f, "a list of {elements} elements, but only {left} bytes are left")
             }
+            Self::BadPadding => f.write_str("the bytes before a block are not zero"),
             Self::BadHandle => f.write_str("a resource handle is not eight bytes long"),
             Self::DeadHandle => f.write_str("a resource handle names no live resource of its type"),
             Self::TooDeep => f.write_str("values nest too deeply"),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Error, Form, MAX_DEPTH, Problem};
+use crate::{Error, Form, MAX_DEPTH, Problem, padding};
 
 /// A message being read. Every method takes one value off the front, or says what is wrong with it;
 /// none allocates more than the message is long.
@@ -45,7 +45,7 @@ macro_rules! integers {
             match self.form {
                 Form::Local => {
                     const WIDTH: usize = size_of::<$ty>();
-                    let bytes = self.raw(length.saturating_mul(WIDTH))?;
+                    let bytes = self.block(length.saturating_mul(WIDTH))?;
                     Ok(bytes.as_chunks::<WIDTH>().0.iter().map(|b| <$ty>::from_le_bytes(*b)).collect())
                 }
                 Form::Wrpc => {
@@ -195,12 +195,54 @@ impl<'a> Reader<'a> {
         Ok(f64::from_bits(u64::from_le_bytes(*self.array()?)))
     }
 
+    /// Takes the elements of a `list<f32>` of which the length is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the message ends.
+    pub fn f32s(&mut self, length: usize) -> Result<Vec<f32>, Error> {
+        let bytes = self.block(length.saturating_mul(size_of::<f32>()))?;
+        let numbers = bytes.as_chunks().0.iter().map(|bits| u32::from_le_bytes(*bits));
+        Ok(numbers.map(f32::from_bits).collect())
+    }
+
+    /// Takes the elements of a `list<f64>` of which the length is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the message ends.
+    pub fn f64s(&mut self, length: usize) -> Result<Vec<f64>, Error> {
+        let bytes = self.block(length.saturating_mul(size_of::<f64>()))?;
+        let numbers = bytes.as_chunks().0.iter().map(|bits| u64::from_le_bytes(*bits));
+        Ok(numbers.map(f64::from_bits).collect())
+    }
+
+    /// Takes the elements of a `list<s8>` of which the length is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the message ends.
+    pub fn s8s(&mut self, length: usize) -> Result<Vec<i8>, Error> {
+        Ok(bytemuck::cast_slice(self.block(length)?).to_vec())
+    }
+
     /// Takes a `char`.
     ///
     /// # Errors
     ///
     /// [`Error`] when the message ends, or the bytes are not one UTF-8 sequence.
+    #[inline]
     pub fn char(&mut self) -> Result<char, Error> {
+        match self.rest.split_first() {
+            Some((&ascii, rest)) if ascii < 0x80 => {
+                self.rest = rest;
+                Ok(char::from(ascii))
+            }
+            Some(_) | None => self.wide_char(),
+        }
+    }
+
+    fn wide_char(&mut self) -> Result<char, Error> {
         let width = match self.rest.first() {
             Some(0x00..=0x7f) | None => 1,
             Some(0xc0..=0xdf) => 2,
@@ -235,7 +277,37 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn byte_list(&mut self) -> Result<&'a [u8], Error> {
         let length = self.length()?;
+        self.block(length)
+    }
+
+    /// Takes a block: the bytes of a string, or the elements of a list of numbers as they are in the
+    /// local form.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the message ends, or the bytes skipped before the block are not zero.
+    #[inline]
+    pub fn block(&mut self, length: usize) -> Result<&'a [u8], Error> {
+        let padding = padding(self.form, self.offset(), length);
+        if padding > 0 {
+            self.skip(padding)?;
+        }
         self.raw(length)
+    }
+
+    fn skip(&mut self, padding: usize) -> Result<(), Error> {
+        let start = self.offset();
+        if self.raw(padding)?.iter().all(|byte| *byte == 0) {
+            Ok(())
+        } else {
+            Err(Error { offset: start, problem: Problem::BadPadding })
+        }
+    }
+
+    /// How many elements of `width` bytes are left, for a list that is the whole message.
+    #[inline]
+    pub(crate) fn whole(&self, width: usize) -> usize {
+        self.rest.len().checked_div(width).unwrap_or_default()
     }
 
     /// Takes a `list<u8>` that outlives the message: a share of its buffer where the reader was made
@@ -247,10 +319,16 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn shared_byte_list(&mut self) -> Result<Bytes, Error> {
         let bytes = self.byte_list()?;
-        Ok(match self.owner {
+        Ok(self.share(bytes))
+    }
+
+    /// Bytes of the message that outlive it.
+    #[inline]
+    pub(crate) fn share(&self, bytes: &'a [u8]) -> Bytes {
+        match self.owner {
             Some(owner) => owner.slice_ref(bytes),
             None => Bytes::copy_from_slice(bytes),
-        })
+        }
     }
 
     /// Takes the next `length` bytes as they are.

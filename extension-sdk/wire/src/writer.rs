@@ -1,6 +1,6 @@
 //! Appending values to a message.
 
-use crate::Form;
+use crate::{ALIGNED_FROM, Form, padding};
 
 /// A message being written. Every method appends one value and cannot fail.
 #[derive(Debug, Default)]
@@ -23,8 +23,11 @@ macro_rules! integers {
         #[doc = concat!("Appends the elements of a `list<", stringify!($ty), ">`, without its length.")]
         pub fn $list(&mut self, values: &[$ty]) {
             match self.form {
+                Form::Local if cfg!(target_endian = "little") => {
+                    self.block(bytemuck::must_cast_slice(values));
+                }
                 Form::Local => {
-                    self.bytes.reserve(size_of_val(values));
+                    self.align_block(size_of_val(values));
                     self.bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
                 }
                 Form::Wrpc => {
@@ -135,8 +138,28 @@ impl Writer {
     /// Appends a `char`: its UTF-8 bytes.
     #[inline]
     pub fn char(&mut self, value: char) {
+        if value.is_ascii() {
+            return self.bytes.push(value as u8);
+        }
         let mut buffer = [0; 4];
         self.bytes.extend_from_slice(value.encode_utf8(&mut buffer).as_bytes());
+    }
+
+    /// Appends the elements of a `list<f32>`, without its length.
+    pub fn f32s(&mut self, values: &[f32]) {
+        self.align_block(size_of_val(values));
+        self.bytes.extend(values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
+    }
+
+    /// Appends the elements of a `list<f64>`, without its length.
+    pub fn f64s(&mut self, values: &[f64]) {
+        self.align_block(size_of_val(values));
+        self.bytes.extend(values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
+    }
+
+    /// Appends the elements of a `list<s8>`, without its length.
+    pub fn s8s(&mut self, values: &[i8]) {
+        self.block(bytemuck::must_cast_slice(values));
     }
 
     /// Appends a `string`.
@@ -148,9 +171,26 @@ impl Writer {
     /// Appends a `list<u8>`.
     #[inline]
     pub fn byte_list(&mut self, value: &[u8]) {
-        self.bytes.reserve(value.len() + 5);
         self.length(value.len());
-        self.bytes.extend_from_slice(value);
+        self.block(value);
+    }
+
+    /// Appends a block: the bytes of a string, or the elements of a list of numbers as they are in
+    /// the local form.
+    #[inline]
+    pub fn block(&mut self, bytes: &[u8]) {
+        if bytes.len() >= ALIGNED_FROM {
+            self.align_block(bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Makes room for a block, and skips to where it begins.
+    #[cold]
+    fn align_block(&mut self, length: usize) {
+        let padding = padding(self.form, self.bytes.len(), length);
+        self.bytes.reserve(padding + length);
+        self.bytes.resize(self.bytes.len() + padding, 0);
     }
 
     /// Appends bytes as they are, with no length before them.

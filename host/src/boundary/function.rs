@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use backplane_abi::Buffer;
-use backplane_wire::{Form, Reader, Writer};
+use backplane_wire::{Reader, Writer};
 use metrics::Counter;
 use smallvec::SmallVec;
 use wasmtime::component::ResourceType;
 
 use super::{
-    StoreState,
+    FORM, StoreState,
     call::{Answer, Failure, FailureKind, LaterAnswer},
     handles::{Binding, Guard, HandleError},
     lift::{LiftedHandles, RawArgs},
@@ -140,7 +140,7 @@ impl Function {
             let mut found = |resource, handle| {
                 guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
             };
-            let mut reader = Reader::new(&message, Form::Local);
+            let mut reader = Reader::new(&message, FORM);
             if let Err(error) = shape.handles(&mut reader, &mut found) {
                 return Err(bad_answer(self.id, error.into()));
             }
@@ -179,7 +179,7 @@ impl Function {
         };
         match &self.error_case {
             Some(prefix) if fits => {
-                let mut writer = Writer::append_to(prefix.clone(), Form::Local);
+                let mut writer = Writer::append_to(prefix.clone(), FORM);
                 // What went wrong inside the provider is for the operator alone.
                 writer.string(&failure.kind.to_string());
                 let message = Buffer::from(writer.into_vec());
@@ -209,7 +209,7 @@ impl Drop for Function {
 /// `result<_, E>` where `E` has a case `other(string)`.
 fn error_case(result: &Type) -> Option<Vec<u8>> {
     let Type::Result(_, Some(error)) = result else { return None };
-    let mut writer = Writer::new(Form::Local);
+    let mut writer = Writer::new(FORM);
     writer.bool(true);
     match &**error {
         Type::String => {}

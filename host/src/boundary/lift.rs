@@ -4,7 +4,7 @@
 
 use std::slice;
 
-use backplane_wire::{Form, Writer};
+use backplane_wire::Writer;
 use smallvec::SmallVec;
 use wasmtime::{
     Result, ValRaw, bail,
@@ -17,7 +17,11 @@ use wasmtime::{
     },
 };
 
-use super::{ABI_BY_RUNTIME_TYPE, unlinked};
+use super::{
+    ABI_BY_RUNTIME_TYPE, FORM,
+    layout::{Layout, flat_count, is_number, lone_numbers},
+    unlinked,
+};
 
 /// The arguments of a call as wire values. `N` is the number of flat core values of the parameters,
 /// or 0 where they always come in memory.
@@ -66,9 +70,16 @@ unsafe impl<const N: usize> Lift for RawArgs<N> {
         ty: InterfaceType,
         src: &[ValRaw; N],
     ) -> Result<Self> {
-        let mut lifter = Lifter::new(cx);
+        let room = room(cx, ty, src);
+        let mut lifter = Lifter::new(cx, room);
         let mut flat = src.iter();
-        lifter.flat(ty, &mut flat)?;
+        match lone_numbers(lifter.types, ty) {
+            Some(element) => {
+                let (pointer, length) = flat_pair(&mut flat)?;
+                lifter.numbers(element, pointer, length)?;
+            }
+            None => lifter.flat(ty, &mut flat)?,
+        }
         Ok(lifter.finish())
     }
 
@@ -80,25 +91,53 @@ unsafe impl<const N: usize> Lift for RawArgs<N> {
         // The constant size is 0, so `bytes` is empty; it tells where the parameters are.
         let offset = (bytes.as_ptr() as usize).checked_sub(cx.memory().as_ptr() as usize);
         let Some(offset) = offset else { bail!("the parameters lie outside of the memory") };
-        let mut lifter = Lifter::new(cx);
+        let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
         lifter.load_root(ty, offset)?;
         Ok(lifter.finish())
     }
 }
 
-/// Room that most messages fit in; a longer string or list makes its own.
+/// Room that most messages fit in, the bytes of their strings and lists apart.
 const TYPICAL_MESSAGE: usize = 96;
+
+/// The most room that is made on a guest's word alone; what needs more grows as it is read.
+const MOST_ROOM: usize = 1 << 20;
+
+/// Room for a message with what its strings and lists hold, as far as the flat arguments tell: a
+/// message should be allocated once.
+#[inline]
+fn room(cx: &LiftContext<'_>, ty: InterfaceType, src: &[ValRaw]) -> usize {
+    let types: &ComponentTypes = cx.types;
+    let InterfaceType::Tuple(tuple) = ty else { return TYPICAL_MESSAGE };
+    let mut room = TYPICAL_MESSAGE;
+    let mut at = 0;
+    for ty in &types[tuple].types {
+        let length = || src.get(at + 1).map_or(0, |length| length.get_u32() as usize);
+        match *ty {
+            InterfaceType::String => room += length(),
+            InterfaceType::List(list) => {
+                let element = Layout::of(types, types[list].element);
+                room += length().saturating_mul(element.size).min(MOST_ROOM);
+            }
+            _ => {}
+        }
+        at += flat_count(types, *ty).unwrap_or_default();
+    }
+    room.min(MOST_ROOM)
+}
 
 struct Lifter<'c, 'm> {
     cx: &'c mut LiftContext<'m>,
     types: &'m ComponentTypes,
     memory: &'m [u8],
     out: Writer,
+    /// Of the guest's strings, once it was asked for.
+    encoding: Option<StringEncoding>,
     handles: LiftedHandles,
 }
 
 impl<'c, 'm> Lifter<'c, 'm> {
-    fn new(cx: &'c mut LiftContext<'m>) -> Self {
+    fn new(cx: &'c mut LiftContext<'m>, room: usize) -> Self {
         // Without a memory option `memory()` would panic, so it is taken only when first needed:
         // a function whose types need no memory may be lowered without one.
         let types: &'m ComponentTypes = cx.types;
@@ -106,7 +145,8 @@ impl<'c, 'm> Lifter<'c, 'm> {
             cx,
             types,
             memory: &[],
-            out: Writer::with_capacity(Form::Local, TYPICAL_MESSAGE),
+            out: Writer::with_capacity(FORM, room),
+            encoding: None,
             handles: SmallVec::new(),
         }
     }
@@ -140,12 +180,18 @@ impl<'c, 'm> Lifter<'c, 'm> {
 
     /// Parameters that come in memory.
     fn load_root(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
-        let abi = self.types.canonical_abi(&ty);
-        if !offset.is_multiple_of(align(abi)) {
+        let layout = Layout::of(self.types, ty);
+        if !offset.is_multiple_of(layout.align) {
             bail!("the parameters are not aligned");
         }
-        self.bytes(offset, abi.size32 as usize)?;
-        self.load(ty, offset)
+        self.bytes(offset, layout.size)?;
+        match lone_numbers(self.types, ty) {
+            Some(element) => {
+                let (pointer, length) = self.pair(offset)?;
+                self.numbers(element, pointer, length)
+            }
+            None => self.load(ty, offset),
+        }
     }
 
     /// A value in memory. `offset` is aligned: the root's was checked, and so is every list's.
@@ -264,7 +310,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 
     fn field(&mut self, ty: InterfaceType, next: &mut usize) -> Result<()> {
-        let offset = self.types.canonical_abi(&ty).next_field32_size(next);
+        let offset = Layout::of(self.types, ty).place(next);
         self.load(ty, offset)
     }
 
@@ -383,8 +429,8 @@ impl<'c, 'm> Lifter<'c, 'm> {
         payload: Option<InterfaceType>,
         src: &mut slice::Iter<'_, ValRaw>,
     ) -> Result<()> {
-        let count = |types: &ComponentTypes, ty| match types.canonical_abi(&ty).flat_count {
-            Some(count) => Ok(usize::from(count)),
+        let count = |types: &ComponentTypes, ty| match flat_count(types, ty) {
+            Some(count) => Ok(count),
             None => bail!("a type without flat values among flat arguments"),
         };
         let mut unused = count(self.types, variant)?.saturating_sub(1);
@@ -429,7 +475,11 @@ impl<'c, 'm> Lifter<'c, 'm> {
     fn string(&mut self, pointer: usize, length: usize) -> Result<()> {
         /// Set in the length of a string of the `latin1+utf16` encoding that is UTF-16.
         const UTF16: usize = 1 << 31;
-        match self.cx.options().string_encoding {
+        let encoding = match self.encoding {
+            Some(encoding) => encoding,
+            None => *self.encoding.insert(self.cx.options().string_encoding),
+        };
+        match encoding {
             StringEncoding::Utf8 => {
                 let bytes = self.text(pointer, Some(length), 1)?;
                 self.out.string(std::str::from_utf8(bytes)?);
@@ -466,46 +516,46 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 
     fn list(&mut self, element: InterfaceType, pointer: usize, length: usize) -> Result<()> {
-        let abi = self.types.canonical_abi(&element);
-        let size = abi.size32 as usize;
-        if !pointer.is_multiple_of(align(abi)) {
+        self.out.length(length);
+        if is_number(element) {
+            return self.numbers(element, pointer, length);
+        }
+        let size = Layout::of(self.types, element).size;
+        let bytes = self.elements(element, pointer, length)?;
+        self.out.reserve(bytes.len());
+        for index in 0..length {
+            // Within `bytes`, which lie in memory: no overflow.
+            self.load(element, pointer + index * size)?;
+        }
+        Ok(())
+    }
+
+    /// A list of numbers without its length: as a block, they are in the message as they are in memory.
+    fn numbers(&mut self, element: InterfaceType, pointer: usize, length: usize) -> Result<()> {
+        let bytes = self.elements(element, pointer, length)?;
+        self.out.block(bytes);
+        Ok(())
+    }
+
+    /// The memory of a list's elements.
+    fn elements(
+        &mut self,
+        element: InterfaceType,
+        pointer: usize,
+        length: usize,
+    ) -> Result<&'m [u8]> {
+        let layout = Layout::of(self.types, element);
+        if !pointer.is_multiple_of(layout.align) {
             bail!("a list is not aligned");
         }
-        let Some(total) = length.checked_mul(size) else {
+        let Some(total) = length.checked_mul(layout.size) else {
             bail!("a list lies outside of the memory");
         };
         let bytes = self.bytes(pointer, total)?;
         // Fuel bounds what overlapping lists can amplify; an element costs at least one.
         self.cx.consume_fuel(total.max(length))?;
-        self.out.length(length);
-        match element {
-            InterfaceType::U8 | InterfaceType::S8 => self.out.raw(bytes),
-            // Little-endian in both, when the form is local.
-            InterfaceType::U16
-            | InterfaceType::S16
-            | InterfaceType::U32
-            | InterfaceType::S32
-            | InterfaceType::U64
-            | InterfaceType::S64
-                if self.out.form() == Form::Local =>
-            {
-                self.out.raw(bytes);
-            }
-            InterfaceType::Float32 | InterfaceType::Float64 => self.out.raw(bytes),
-            _ => {
-                self.out.reserve(total.min(bytes.len()));
-                for index in 0..length {
-                    // Within `bytes`, which lie in memory: no overflow.
-                    self.load(element, pointer + index * size)?;
-                }
-            }
-        }
-        Ok(())
+        Ok(bytes)
     }
-}
-
-fn align(abi: &CanonicalAbiInfo) -> usize {
-    (abi.align32 as usize).max(1)
 }
 
 fn next<'a>(src: &mut slice::Iter<'a, ValRaw>) -> Result<&'a ValRaw> {

@@ -5,7 +5,7 @@
 use std::{mem::MaybeUninit, slice};
 
 use backplane_abi::Buffer;
-use backplane_wire::{Form, Reader};
+use backplane_wire::Reader;
 use smallvec::SmallVec;
 use wasmtime::{
     Result, ValRaw, bail,
@@ -18,7 +18,12 @@ use wasmtime::{
     },
 };
 
-use super::{ABI_BY_RUNTIME_TYPE, names::bad_answer, unlinked};
+use super::{
+    ABI_BY_RUNTIME_TYPE, FORM,
+    layout::{Layout, flat_count, is_number, lone_numbers},
+    names::bad_answer,
+    unlinked,
+};
 
 /// The results of a call as wire values. `M` is the number of flat core values of the results, or 0
 /// where they always go to memory.
@@ -59,7 +64,7 @@ unsafe impl<const M: usize> Lower for RawResults<M> {
         let mut flat = [ValRaw::u64(0); M];
         let mut slots = flat.iter_mut();
         let mut lowerer = Lowerer::new(cx, self);
-        match lowerer.flat(ty, &mut slots).and_then(|()| lowerer.finish()) {
+        match lowerer.flat_root(ty, &mut slots).and_then(|()| lowerer.finish()) {
             Ok(()) => {
                 dst.write(flat);
                 Ok(())
@@ -74,29 +79,39 @@ unsafe impl<const M: usize> Lower for RawResults<M> {
         ty: InterfaceType,
         offset: usize,
     ) -> Result<()> {
-        let abi = cx.types.canonical_abi(&ty);
-        let (size, align) = (abi.size32 as usize, (abi.align32 as usize).max(1));
+        let Layout { size, align } = Layout::of(cx.types, ty);
         if !offset.is_multiple_of(align) {
             bail!("the place for the results is not aligned");
         }
-        let mut scratch = Scratch::from_elem(0, size);
+        // The fixed part is made here and copied into the guest at once: storing a part that it points
+        // to calls the guest's `realloc`, which may move the memory.
+        let (mut small, mut large);
+        let scratch: &mut [u8] = match size {
+            0..=SCRATCH => {
+                small = [0; SCRATCH];
+                small.split_at_mut(size).0
+            }
+            _ => {
+                large = vec![0; size];
+                &mut large
+            }
+        };
         let mut lowerer = Lowerer::new(cx, self);
-        match lowerer.store(ty, &mut scratch).and_then(|()| lowerer.finish()) {
-            Ok(()) => write(cx, offset, &scratch),
+        match lowerer.store_root(ty, scratch).and_then(|()| lowerer.finish()) {
+            Ok(()) => write(cx, offset, scratch),
             Err(error) => Err(explain(self.function, error)),
         }
     }
 }
+
+/// The size of results, in bytes, up to which nothing is allocated for them.
+const SCRATCH: usize = 128;
 
 /// Names the provider of a malformed answer. Errors of the guest's own `realloc` stay as they are.
 #[cold]
 fn explain(function: u32, error: wasmtime::Error) -> wasmtime::Error {
     if error.is::<backplane_wire::Error>() { bad_answer(function, error) } else { error }
 }
-
-/// The fixed part of a value, made here and copied into the guest at once: storing a part that it
-/// points to calls the guest's `realloc`, which may move the memory.
-type Scratch = SmallVec<[u8; 128]>;
 
 struct Lowerer<'c, 'a, 'r, T: 'static> {
     cx: &'c mut LowerContext<'a, T>,
@@ -111,7 +126,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         Self {
             cx,
             types,
-            input: Reader::new(&results.message, Form::Local),
+            input: Reader::new(&results.message, FORM),
             handles: results.handles.iter(),
         }
     }
@@ -119,6 +134,29 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     fn finish(self) -> Result<()> {
         self.input.finish()?;
         Ok(())
+    }
+
+    /// All results into `dst`, which is as long as their type is large.
+    fn store_root(&mut self, ty: InterfaceType, dst: &mut [u8]) -> Result<()> {
+        match lone_numbers(self.types, ty) {
+            Some(element) => put(dst, self.lone(element)?.to_le_bytes()),
+            None => self.store(ty, dst),
+        }
+    }
+
+    /// All results as flat values.
+    fn flat_root(&mut self, ty: InterfaceType, dst: &mut slice::IterMut<'_, ValRaw>) -> Result<()> {
+        match lone_numbers(self.types, ty) {
+            Some(element) => flat_pair(dst, self.lone(element)?),
+            None => self.flat(ty, dst),
+        }
+    }
+
+    /// A list of numbers that is the whole message.
+    fn lone(&mut self, element: InterfaceType) -> Result<u64> {
+        let size = Layout::of(self.types, element).size;
+        // What is left over is found when the message ends.
+        self.numbers(element, self.input.remaining().checked_div(size).unwrap_or_default())
     }
 
     /// A value's fixed part into `dst`, which is as long as the type is large.
@@ -204,9 +242,9 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     }
 
     fn field(&mut self, ty: InterfaceType, next: &mut usize, dst: &mut [u8]) -> Result<()> {
-        let abi = self.types.canonical_abi(&ty);
-        let offset = abi.next_field32_size(next);
-        match dst.get_mut(offset..offset + abi.size32 as usize) {
+        let layout = Layout::of(self.types, ty);
+        let offset = layout.place(next);
+        match dst.get_mut(offset..offset + layout.size) {
             Some(dst) => self.store(ty, dst),
             None => misfit(),
         }
@@ -226,7 +264,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         }
         let Some(ty) = payload else { return Ok(()) };
         let offset = info.payload_offset32 as usize;
-        let size = self.types.canonical_abi(&ty).size32 as usize;
+        let size = Layout::of(self.types, ty).size;
         match dst.get_mut(offset..offset + size) {
             Some(dst) => self.store(ty, dst),
             None => misfit(),
@@ -321,13 +359,13 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         payload: Option<InterfaceType>,
         dst: &mut slice::IterMut<'_, ValRaw>,
     ) -> Result<()> {
-        let Some(count) = self.types.canonical_abi(&variant).flat_count else { return misfit() };
+        let Some(count) = flat_count(self.types, variant) else { return misfit() };
         let left = dst.len();
         next(dst, ValRaw::u32(case))?;
         if let Some(payload) = payload {
             self.flat(payload, dst)?;
         }
-        for _ in left - dst.len()..usize::from(count) {
+        for _ in left - dst.len()..count {
             next(dst, ValRaw::u64(0))?;
         }
         Ok(())
@@ -368,44 +406,46 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     /// A list into the guest's memory: the pointer below, the length above.
     fn list(&mut self, element: InterfaceType) -> Result<u64> {
         let length = self.input.length()?;
-        let abi = self.types.canonical_abi(&element);
-        let size = abi.size32 as usize;
-        let Some(total) = length.checked_mul(size).filter(|total| u32::try_from(*total).is_ok())
-        else {
+        if is_number(element) {
+            return self.numbers(element, length);
+        }
+        let (pointer, total) = self.elements(element, length)?;
+        let size = Layout::of(self.types, element).size;
+        if size == 0 {
+            bail!("a list of elements without a size");
+        }
+        // Not larger than what the guest has just found room for.
+        let mut elements = vec![0; total];
+        for slot in elements.chunks_exact_mut(size) {
+            self.store(element, slot)?;
+        }
+        write(self.cx, pointer, &elements)?;
+        pair(pointer, length)
+    }
+
+    /// A list of numbers, which are in memory as they are in the message, as a block.
+    fn numbers(&mut self, element: InterfaceType, length: usize) -> Result<u64> {
+        let (pointer, total) = self.elements(element, length)?;
+        let bytes = self.input.block(total)?;
+        write(self.cx, pointer, bytes)?;
+        pair(pointer, length)
+    }
+
+    /// Room in the guest's memory for so many elements: where it begins, and its size.
+    fn elements(&mut self, element: InterfaceType, length: usize) -> Result<(usize, usize)> {
+        let layout = Layout::of(self.types, element);
+        let total = length.checked_mul(layout.size);
+        let Some(total) = total.filter(|total| u32::try_from(*total).is_ok()) else {
             bail!("a list of {length} elements is too large for the memory");
         };
-        let pointer = self.cx.realloc(0, 0, abi.align32, total)?;
-        match element {
-            InterfaceType::U8
-            | InterfaceType::S8
-            | InterfaceType::Float32
-            | InterfaceType::Float64 => {
-                let bytes = self.input.raw(total)?;
-                write(self.cx, pointer, bytes)?;
-            }
-            InterfaceType::U16
-            | InterfaceType::S16
-            | InterfaceType::U32
-            | InterfaceType::S32
-            | InterfaceType::U64
-            | InterfaceType::S64
-                if self.input.form() == Form::Local =>
-            {
-                let bytes = self.input.raw(total)?;
-                write(self.cx, pointer, bytes)?;
-            }
-            _ if size > 0 => {
-                // Not larger than what the guest has just found room for.
-                let mut elements = vec![0; total];
-                for slot in elements.chunks_exact_mut(size) {
-                    self.store(element, slot)?;
-                }
-                write(self.cx, pointer, &elements)?;
-            }
-            _ => bail!("a list of elements without a size"),
-        }
-        Ok(u64::from(u32::try_from(pointer)?) | (length as u64) << 32)
+        let align = u32::try_from(layout.align)?;
+        Ok((self.cx.realloc(0, 0, align, total)?, total))
     }
+}
+
+/// A pointer and a length as they lie in memory, little-endian.
+fn pair(pointer: usize, length: usize) -> Result<u64> {
+    Ok(u64::from(u32::try_from(pointer)?) | u64::from(u32::try_from(length)?) << 32)
 }
 
 /// Copies into the guest's memory, of which the slice is taken anew each time.

@@ -37,6 +37,7 @@ pub mod call;
 mod function;
 mod handles;
 pub mod imports;
+mod layout;
 mod lift;
 pub mod link;
 mod lower;
@@ -45,6 +46,7 @@ mod shape;
 pub mod types;
 
 use backplane_abi::CallContext;
+use backplane_wire::Form;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InterfaceType};
 
 pub use handles::{Binding, HandleError};
@@ -83,6 +85,9 @@ impl Default for StoreState {
 /// from touching memory by it.
 const ABI_BY_RUNTIME_TYPE: CanonicalAbiInfo =
     CanonicalAbiInfo { size32: 0, align32: 1, size64: 0, align64: 1, flat_count: None };
+
+/// The form of the messages made and read here. Numbers are in it as they are in a guest's memory.
+const FORM: Form = Form::Local;
 
 /// A value of a type that the link step refuses; no guest gets here.
 #[cold]

@@ -18,6 +18,8 @@ pub(super) enum Shape {
     Float8,
     Char,
     Text,
+    /// A list of numbers of that width.
+    Numbers(usize),
     Flags(usize),
     Own(u32),
     List(Box<Shape>),
@@ -50,6 +52,9 @@ impl Shape {
             Type::Own(resource) => Self::Own(number(resource)?),
             Type::List(ty) => match &**ty {
                 Type::U8 | Type::S8 => Self::Text,
+                Type::U16 | Type::S16 => Self::Numbers(2),
+                Type::U32 | Type::S32 | Type::F32 => Self::Numbers(4),
+                Type::U64 | Type::S64 | Type::F64 => Self::Numbers(8),
                 ty => Self::List(boxed(ty)?),
             },
             Type::Record(fields) => {
@@ -93,6 +98,10 @@ impl Shape {
             Self::Float8 => reader.f64().map(drop),
             Self::Char => reader.char().map(drop),
             Self::Text => reader.byte_list().map(drop),
+            Self::Numbers(width) => {
+                let length = reader.length()?;
+                reader.block(length.saturating_mul(*width)).map(drop)
+            }
             Self::Flags(bytes) => reader.raw(*bytes).map(drop),
             Self::Own(number) => {
                 found(*number, reader.handle()?);

@@ -9,7 +9,6 @@ use backplane::boundary::{
     link::{LinkedImport, define},
 };
 use backplane_abi::CallContext;
-use backplane_wire::{Form, Writer};
 use wasmtime::{
     Config, Engine, Store,
     component::{Component, Linker, Val},
@@ -18,7 +17,7 @@ use wasmtime::{
 use crate::{
     component::forwarding,
     generate::{Encoding, Lowering, Rng, Signature},
-    values::encode,
+    values::message,
 };
 
 pub struct Data(pub StoreState);
@@ -113,16 +112,10 @@ pub fn compare(
     for _ in 0..8 {
         let mut store = Store::new(&engine, Data(StoreState::default()));
         let params: Vec<Val> = signature.params.iter().map(|ty| ty.value(rng)).collect();
-        let mut expected = Writer::new(Form::Local);
-        for (ty, value) in signature.params.iter().zip(&params) {
-            encode(ty, value, &mut expected);
-        }
+        let expected = message(&signature.params.iter().zip(&params).collect::<Vec<_>>());
         let result = signature.result.as_ref().map(|ty| (ty, ty.value(rng)));
-        let mut answer = Writer::new(Form::Local);
-        if let Some((ty, value)) = &result {
-            encode(ty, value, &mut answer);
-        }
-        *recorder.answer.lock().unwrap() = answer.into_vec();
+        let answer = result.as_ref().map(|(ty, value)| message(&[(*ty, value)]));
+        *recorder.answer.lock().unwrap() = answer.unwrap_or_default();
         let mut returned = vec![Val::Bool(false); usize::from(result.is_some())];
         block_on(async {
             let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
@@ -133,7 +126,7 @@ pub fn compare(
         });
         assert_eq!(
             *recorder.arguments.lock().unwrap(),
-            expected.into_vec(),
+            expected,
             "{signature:#?} {encoding:?} {lowering:?} {params:?}"
         );
         if let Some((_, value)) = result {

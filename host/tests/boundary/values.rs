@@ -1,11 +1,43 @@
 //! The wire encoding of the runtime's dynamic values, written a second time and simply.
 
-use backplane_wire::Writer;
+use backplane_wire::{Form, Writer};
 use wasmtime::component::Val;
 
 use crate::generate::Ty;
 
-pub fn encode(ty: &Ty, value: &Val, out: &mut Writer) {
+/// The message of a function's parameters, or of its result: a list of numbers alone is its elements.
+pub fn message(values: &[(&Ty, &Val)]) -> Vec<u8> {
+    let mut out = Writer::new(Form::Local);
+    match values {
+        [(Ty::List(ty), Val::List(values))] if is_number(ty) => out.raw(&elements(ty, values)),
+        values => values.iter().for_each(|(ty, value)| encode(ty, value, &mut out)),
+    }
+    out.into_vec()
+}
+
+fn is_number(ty: &Ty) -> bool {
+    matches!(
+        ty,
+        Ty::S8
+            | Ty::U8
+            | Ty::S16
+            | Ty::U16
+            | Ty::S32
+            | Ty::U32
+            | Ty::S64
+            | Ty::U64
+            | Ty::F32
+            | Ty::F64
+    )
+}
+
+fn elements(ty: &Ty, values: &[Val]) -> Vec<u8> {
+    let mut out = Writer::new(Form::Local);
+    values.iter().for_each(|value| encode(ty, value, &mut out));
+    out.into_vec()
+}
+
+fn encode(ty: &Ty, value: &Val, out: &mut Writer) {
     match (ty, value) {
         (Ty::Bool, Val::Bool(v)) => out.bool(*v),
         (Ty::S8, Val::S8(v)) => out.s8(*v),
@@ -22,6 +54,9 @@ pub fn encode(ty: &Ty, value: &Val, out: &mut Writer) {
         (Ty::String, Val::String(v)) => out.string(v),
         (Ty::List(ty), Val::List(values)) => {
             out.length(values.len());
+            if is_number(ty) {
+                return out.block(&elements(ty, values));
+            }
             values.iter().for_each(|value| encode(ty, value, out));
         }
         (Ty::Record(types), Val::Record(fields)) => {

@@ -75,8 +75,8 @@ async fn an_extension_for_another_architecture_is_refused() {
 
 #[tokio::test]
 async fn an_extension_with_another_abi_is_refused() {
-    let library = patched(library("keyvalue"), b"\"abi\":\"1.", b"\"abi\":\"2.");
-    is_refused(&library, "", &["built for ABI 2.", "this host has ABI 1.", "backplane-sdk"]).await;
+    let library = patched(library("keyvalue"), b"\"abi\":\"2.", b"\"abi\":\"3.");
+    is_refused(&library, "", &["built for ABI 3.", "this host has ABI 2.", "backplane-sdk"]).await;
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ use guest::Guest;
 use native::Natives;
 
 const BENCH: &str = "boundary";
+/// Instances that each engine has room for: one for each implementation, and some.
+const INSTANCES: u32 = 8;
 /// The most that an extension's call may cost, in calls that are compiled in.
 const LIMIT: f64 = 1.25;
 
@@ -47,6 +49,12 @@ pub(crate) struct Arguments {
     /// The folder of the extensions: probe.so, keyvalue.so, built with --release
     #[arg(long, env = "BACKPLANE_EXTENSIONS", value_name = "FOLDER")]
     extensions: PathBuf,
+    /// Runs one implementation alone, for a profiler; there are no rows then
+    #[arg(long, value_name = "IMPLEMENTATION", value_parser = CALLS.to_vec())]
+    alone: Option<String>,
+    /// How many calls of each case it makes
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, requires = "alone")]
+    calls: u32,
 }
 
 /// Calls that the guest makes.
@@ -133,12 +141,13 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let data = tempfile::tempdir()?;
     let mut bench = Bench {
-        engines: Engines::new(&Settings::default())?,
+        engines: Engines::new(&Settings { instances: INSTANCES, ..Settings::default() })?,
         natives: Natives::load(&arguments.extensions, data.path())?,
         runtime,
         report: Report::default(),
         keys: Vec::new(),
         only: only.to_owned(),
+        alone: arguments.alone.as_deref().map(|name| (name, arguments.calls)),
     };
     let [calls, keyvalue] =
         ["bench-guest.wasm", "bench-keyvalue.wasm"].map(|name| arguments.components.join(name));
@@ -158,8 +167,11 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         }
     }
 
-    let Bench { runtime, natives, mut report, keys, .. } = bench;
+    let Bench { runtime, natives, mut report, keys, alone, .. } = bench;
     runtime.block_on(natives.shutdown());
+    if alone.is_some() {
+        return Ok(report);
+    }
     report.expect(&keys);
     let gated: Vec<_> = ENGINES
         .iter()
@@ -193,7 +205,7 @@ fn describe(arguments: &Arguments, calls: &Path, keyvalue: &Path) {
     );
 }
 
-struct Bench {
+struct Bench<'a> {
     runtime: Runtime,
     engines: Engines,
     natives: Natives,
@@ -201,9 +213,11 @@ struct Bench {
     /// The rows that have to be there.
     keys: Vec<Key>,
     only: String,
+    /// The one implementation to run, and how many calls of each case.
+    alone: Option<(&'a str, u32)>,
 }
 
-impl Bench {
+impl Bench<'_> {
     fn component(&self, kind: EngineKind, file: &Path) -> Result<Component> {
         Component::from_file(self.engines.get(kind), file)
             .with_context(|| format!("cannot load {}", file.display()))
@@ -244,6 +258,16 @@ impl Bench {
         let keys = case.keys(engine, names);
         let runtime = &self.runtime;
         let mut timed: Vec<_> = guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
+        if let Some((alone, calls)) = self.alone {
+            let place = names.iter().position(|name| *name == alone);
+            let timed = place.and_then(|place| timed.get_mut(place));
+            match timed.map(|timed| timed(calls)) {
+                Some(Ok(time)) => println!("{full_name} {alone}: {:?} a call", time / calls),
+                Some(Err(error)) => self.report.problems.push(format!("{full_name}: {error:#}")),
+                None => {}
+            }
+            return;
+        }
         match medians(&mut timed).as_deref() {
             Ok([subject, baselines @ ..]) => {
                 let rows = keys.iter().zip(baselines);

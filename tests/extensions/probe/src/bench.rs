@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::PoisonError};
 
-use backplane_sdk::{Bytes, Context, Failure, Own};
+use backplane_sdk::{Bytes, Context, Failure, List, Own};
 
 use crate::{
     Binding,
@@ -47,7 +47,7 @@ impl Handler for Binding {
         Ok(Ok(()))
     }
 
-    async fn list_u32(&self, _: &Context, v: Vec<u32>) -> Result<Vec<u32>, Failure> {
+    async fn list_u32(&self, _: &Context, v: List<u32>) -> Result<List<u32>, Failure> {
         Ok(v)
     }
 

@@ -1,6 +1,6 @@
 //! `probe:types/echo`: every value, there and back.
 
-use backplane_sdk::{Bytes, Context, Failure};
+use backplane_sdk::{Bytes, Context, Failure, List};
 
 use crate::{
     Binding,
@@ -51,15 +51,15 @@ impl Handler for Binding {
         echo_char: char;
         list_bool: Vec<bool>;
         list_u8: Bytes;
-        list_u16: Vec<u16>;
-        list_u32: Vec<u32>;
-        list_u64: Vec<u64>;
+        list_u16: List<u16>;
+        list_u32: List<u32>;
+        list_u64: List<u64>;
         list_s8: Vec<i8>;
-        list_s16: Vec<i16>;
-        list_s32: Vec<i32>;
-        list_s64: Vec<i64>;
-        list_f32: Vec<f32>;
-        list_f64: Vec<f64>;
+        list_s16: List<i16>;
+        list_s32: List<i32>;
+        list_s64: List<i64>;
+        list_f32: List<f32>;
+        list_f64: List<f64>;
         list_char: Vec<char>;
         list_bytes: Vec<Bytes>;
         list_lists: Vec<Vec<Vec<u16>>>;

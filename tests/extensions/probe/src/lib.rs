@@ -152,4 +152,5 @@ backplane_sdk::export! {
     extension: Probe,
     world: bindings::World,
     aliases: [("probe:alias/echo@1.0.0", "probe:types/echo@1.0.0")],
+    allocator: mimalloc::MiMalloc,
 }
