@@ -176,6 +176,8 @@
 //!   extension built with `panic = "abort"` is refused.
 //! - Log with [`tracing`]: the lines go to the host's log under the extension's name.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
 extern crate self as backplane_sdk;
 
 mod config;

@@ -20,6 +20,7 @@
 //!   before it: whoever has the list has the message.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod decode;
 mod encode;
