@@ -134,16 +134,17 @@ impl Client {
         let begun = Instant::now();
         let mut arrivals = arrivals.take_while(|after| *after < time).peekable();
         let mut due = VecDeque::new();
-        let mut free: Vec<_> = (0..self.connections.len()).collect();
+        // The one that has waited longest comes next, so that all are used.
+        let mut free: VecDeque<_> = (0..self.connections.len()).collect();
         let mut times = Vec::new();
         loop {
             let now = begun.elapsed();
             while let Some(after) = arrivals.next_if(|after| *after <= now) {
                 due.push_back(begun + after);
             }
-            while let (Some(&at), Some(&when)) = (free.last(), due.front()) {
+            while let (Some(&at), Some(&when)) = (free.front(), due.front()) {
                 self.send(at, when)?;
-                free.pop();
+                free.pop_front();
                 due.pop_front();
             }
             let next = arrivals.peek().map(|after| after.saturating_sub(begun.elapsed()));
@@ -155,7 +156,7 @@ impl Client {
                 if let Some(connection) = client.connections.get(at) {
                     times.push(connection.due.elapsed());
                 }
-                free.push(at);
+                free.push_back(at);
                 Ok(())
             })?;
         }
@@ -183,7 +184,11 @@ impl Client {
         let timeout = Timespec::try_from(time.unwrap_or(PATIENCE)).unwrap_or_default();
         let mut events = std::mem::take(&mut self.events);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) => {}
+            Err(Errno::INTR) => {
+                self.events = events;
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         }
         ensure!(

@@ -176,16 +176,16 @@ fn bottleneck(cell: &Cell<'_>, servers: &[Running], measured: &[Measured]) -> Op
     })
 }
 
-/// A line for those who wait.
+/// Lines for those who wait.
 fn say(name: &str, figures: &[Figure], servers: &[Running], measured: &[Measured]) {
-    eprint!("{name}:");
+    let each = |value: &dyn Fn(&Measured) -> f64| {
+        let each = zip(servers, measured);
+        let each = each.map(|(server, of)| format!("{} {:.1}", server.name, value(of)));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    eprintln!("{name}");
     for figure in figures {
-        eprint!(" {}", figure.name());
-        for (server, measured) in zip(servers, measured) {
-            eprint!(" {} {:.1}", server.name, figure.of(measured));
-        }
-        eprint!(";");
+        eprintln!("  {:4} {:3}  {}", figure.name(), figure.unit(), each(&|of| figure.of(of)));
     }
-    let client = measured.iter().map(|of| format!("{:.1}", of.client_cpu)).collect::<Vec<_>>();
-    eprintln!(" client's cpu {}", client.join(" "));
+    eprintln!("  client us   {}", each(&|of| of.client_cpu));
 }

@@ -2,7 +2,7 @@
 //!
 //! | subject | baselines | guest |
 //! |---|---|---|
-//! | `backplane host` | `wasmtime serve`, and a plain hyper server | `bench-http` over `wasi:http` 0.2, `bench-http-p3` over 0.3 |
+//! | `backplane host` | `wasmtime serve` with fast flags and with its own, and a plain hyper server | `bench-http` over `wasi:http` 0.2, `bench-http-p3` over 0.3 |
 //! | `backplane host` with `counter` | `backplane host` with `hello` | those two examples |
 //!
 //! Each server is a process of its own on one core, the client is on another.
@@ -19,7 +19,10 @@ use clap::Args;
 
 use crate::{
     row::{Key, Report},
-    server::{BACKPLANE, Cores, Launch, Programs, Running, WASMTIME, note_load, raise_file_limit},
+    server::{
+        BACKPLANE, Cores, Launch, Programs, Running, WASMTIME, WASMTIME_DEFAULT, note_load,
+        raise_file_limit,
+    },
 };
 pub(crate) use client::ask;
 use measure::{Measured, Plan, measure_cell};
@@ -65,13 +68,13 @@ const GROUPS: [Group; 3] = [
         name: "0.2",
         is_sized: true,
         launches: |programs, folder| against_wasmtime(programs, "bench-http", folder),
-        names: &[BACKPLANE, WASMTIME, HYPER],
+        names: &AGAINST_WASMTIME,
     },
     Group {
         name: "0.3",
         is_sized: true,
         launches: |programs, folder| against_wasmtime(programs, "bench-http-p3", folder),
-        names: &[BACKPLANE, WASMTIME, HYPER],
+        names: &AGAINST_WASMTIME,
     },
     Group {
         name: "counter",
@@ -84,12 +87,15 @@ const GROUPS: [Group; 3] = [
     },
 ];
 
+const AGAINST_WASMTIME: [&str; 4] = [BACKPLANE, WASMTIME, WASMTIME_DEFAULT, HYPER];
+
 fn against_wasmtime(programs: &Programs, guest: &str, folder: &Path) -> Result<Vec<Launch>> {
     let hyper = folder.join("hyper");
     std::fs::create_dir_all(&hyper)?;
     Ok(vec![
         programs.backplane(guest, &folder.join("backplane"))?,
         programs.wasmtime_serve(guest, &folder.join("wasmtime"))?,
+        programs.wasmtime_serve_default(guest, &folder.join("wasmtime-default"))?,
         Launch::new(HYPER, &std::env::current_exe()?, &hyper).arguments(["hyper-hello"]),
     ])
 }
@@ -250,7 +256,7 @@ fn describe(arguments: &Arguments, cores: Cores, plan: &Plan) -> Result<()> {
     );
     println!(
         "figures     medians of {} rounds of {} ms, in turns; cpu: of all the server's threads, a \
-         request; p50, p99: at half the rate that the slower of two can do, arrivals at random, \
+         request; p50, p99: at half the rate that the slowest can do, arrivals at random, \
          from when a request is due",
         plan.rounds,
         plan.window.as_millis()
