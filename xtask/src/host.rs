@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The package of the host.
-const PACKAGE: &str = "backplane";
+pub(crate) const PACKAGE: &str = "backplane";
 
 /// How long the host may take to start, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,6 +17,7 @@ mod say;
 mod sections;
 mod tally;
 mod usage;
+mod wasmtime;
 mod workspace;
 
 use std::process::ExitCode;

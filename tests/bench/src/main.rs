@@ -6,8 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod boundary;
+mod http;
 mod measure;
 mod row;
+mod server;
+mod start;
 mod wire;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -38,6 +41,13 @@ struct Arguments {
 enum Bench {
     /// A call of an import: a native extension against functions compiled in, and against `Val`
     Boundary(boundary::Arguments),
+    /// A request over HTTP: `backplane host` against `wasmtime serve` and a plain hyper server
+    Http(http::Arguments),
+    /// The plain hyper server
+    #[command(hide = true)]
+    HyperHello(http::hello::Arguments),
+    /// From a process's start to its first response, and after it was left alone
+    Start(start::Arguments),
     /// Encoding and decoding lists of integers: the local form against wRPC's
     Wire,
 }
@@ -59,6 +69,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         Bench::Boundary(bench) => {
             boundary::run(bench, only).map_err(|error| anyhow!("{error:?}"))?
         }
+        Bench::Http(bench) => http::run(bench, only)?,
+        Bench::HyperHello(server) => return http::hello::run(server).map(|()| true),
+        Bench::Start(bench) => start::run(bench, only)?,
         Bench::Wire => wire::run(only)?,
     };
     let Report { rows, problems } = &report;

@@ -65,7 +65,8 @@ fn calibrate(subject: &mut Timed<'_>) -> Result<u32> {
     }
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
+/// The middle one.
+pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub(crate) struct Row {
     pub(crate) bench: &'static str,
     pub(crate) case: String,
-    /// The size of the value that a call carries.
+    /// The size of the value that a call carries, or of a response's body.
     pub(crate) bytes: u32,
     pub(crate) subject: &'static str,
     pub(crate) baseline: &'static str,
@@ -34,14 +34,25 @@ pub(crate) struct Key {
 impl Key {
     /// The row of these times, in nanoseconds.
     pub(crate) fn nanoseconds(&self, subject_value: f64, baseline_value: f64) -> Row {
+        self.row("ns", "lower", subject_value, baseline_value)
+    }
+
+    /// The row of these values.
+    pub(crate) fn row(
+        &self,
+        unit: &'static str,
+        better: &'static str,
+        subject_value: f64,
+        baseline_value: f64,
+    ) -> Row {
         Row {
             bench: self.bench,
             case: self.case.clone(),
             bytes: self.bytes,
             subject: self.subject,
             baseline: self.baseline,
-            unit: "ns",
-            better: "lower",
+            unit,
+            better,
             subject_value,
             baseline_value,
             ratio: subject_value / baseline_value,
@@ -91,22 +102,28 @@ impl Report {
 pub(crate) fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["case", "bytes", "subject", "ns", "baseline", "ns", "ratio"]);
+    table.set_header(["case", "bytes", "unit", "subject", "value", "baseline", "value", "ratio"]);
     for row in rows {
         table.add_row([
             row.case.clone(),
             row.bytes.to_string(),
+            row.unit.to_owned(),
             row.subject.to_owned(),
-            format!("{:.0}", row.subject_value),
+            value(row.subject_value),
             row.baseline.to_owned(),
-            format!("{:.0}", row.baseline_value),
+            value(row.baseline_value),
             format!("{:.2}", row.ratio),
         ]);
     }
-    for column in [1, 3, 5, 6] {
+    for column in [1, 4, 6, 7] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table
+}
+
+/// Three digits at least.
+fn value(value: f64) -> String {
+    if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
 }

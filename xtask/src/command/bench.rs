@@ -7,15 +7,19 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::test::{COMPONENTS, EXTENSIONS};
+use super::test::{BINARY, COMPONENTS, EXTENSIONS};
 use crate::{
     cargo::{self, Profile},
-    extension, guests, say,
+    extension, guests, host, say, wasmtime,
     workspace::Workspace,
 };
 
 /// The package that has them all.
 const PACKAGE: &str = "backplane-bench";
+
+/// Those that run the host's binary against wasmtime's command line, and where they find that.
+const OF_SERVERS: [&str; 2] = ["http", "start"];
+const WASMTIME: &str = "WASMTIME";
 
 pub(crate) fn run(
     workspace: &Workspace,
@@ -31,8 +35,13 @@ pub(crate) fn run(
     say::step("building the host and the benchmark, optimised");
     cargo::warn_of_first_build(workspace, Profile::Release);
     let bench = workspace.package(PACKAGE)?;
+    let host = workspace.package(host::PACKAGE)?;
     let mut arguments: Vec<_> = Profile::Release.arguments().to_vec();
     arguments.extend(["--bins", "-p", &bench.name]);
+    let needs_servers = OF_SERVERS.contains(&name);
+    if needs_servers {
+        arguments.extend(["-p", &host.name]);
+    }
     let artifacts = cargo::build(workspace, arguments)?;
     let folder = workspace.target.join("extensions-release");
     for extension in extension::all(workspace) {
@@ -45,8 +54,12 @@ pub(crate) fn run(
         .find_map(|artifact| artifact.executable.as_ref())
         .context("the build of the benchmark left no binary")?;
 
-    say::step(&format!("running the benchmark {name}"));
     let mut command = Command::new(binary);
+    if needs_servers {
+        command.env(BINARY, host::binary(&artifacts, host)?);
+        command.env(WASMTIME, wasmtime::find_or_install(workspace)?);
+    }
+    say::step(&format!("running the benchmark {name}"));
     command.arg(name);
     if let Some(json) = &json {
         command.arg("--json").arg(json);

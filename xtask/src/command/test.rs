@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Tells tests where the host's binary is.
-const BINARY: &str = "BACKPLANE_BIN";
+pub(super) const BINARY: &str = "BACKPLANE_BIN";
 /// Tells tests which folder has the guest components, as `NAME.wasm`.
 pub(super) const COMPONENTS: &str = "BACKPLANE_COMPONENTS";
 /// Tells tests which folder has the extensions, as `NAME.so`.
