@@ -140,8 +140,7 @@ fn a_server_that_is_silent_is_given_up() {
         let host = host(outbound).await;
         let response = host.send("GET", &format!("/?url={part}"), "").await.unwrap();
         let body = within(response.into_body().collect()).await;
-        let seen = body.map(|body| body.to_bytes());
-        assert!(seen.as_ref().is_ok_and(|seen| seen.as_ref() == b"200\npart") || seen.is_err());
+        assert!(body.is_err(), "{:?}", body.map(|body| body.to_bytes()));
     });
 }
 

@@ -150,11 +150,6 @@ impl Dns {
     pub(crate) fn asked(&self, name: &str) -> usize {
         self.0.lock().unwrap().get(name).map_or(0, |answers| answers.asked)
     }
-
-    /// How often any name was looked up.
-    pub(crate) fn asked_at_all(&self) -> usize {
-        self.0.lock().unwrap().values().map(|answers| answers.asked).sum()
-    }
 }
 
 impl Resolver for Dns {

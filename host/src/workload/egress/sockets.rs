@@ -76,8 +76,12 @@ impl Grants {
             SocketAddrUse::TcpAccept => return true,
         };
         if !allowed {
-            let entry = format!("{scheme}://{address}");
-            let tried = format_args!("{verb} {scheme} {address}");
+            // A port that the system chooses may be any.
+            let entry = match port {
+                0 => format!("{scheme}://{address}").trim_end_matches('0').to_owned() + "*",
+                _ => format!("{scheme}://{address}"),
+            };
+            let tried = format_args!("{verb} {scheme}://{address}");
             self.denials.denied(attempt, tried, "no entry has it", Some(entry));
         }
         allowed
