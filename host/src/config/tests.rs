@@ -63,7 +63,7 @@ fn unknown_keys_are_refused_with_the_place_and_the_choices() {
     assert_refused(
         "[htp]\nlisten = \"127.0.0.1:80\"\n",
         "error: unknown key `htp`\n  --> backplane.toml:1:2\n  expected: one of `data`, `plugins`, \
-         `enable`, `http`, `log`, `limits`, `shutdown`, `engine`, `extensions`, `links`, \
+         `enable`, `http`, `log`, `limits`, `outbound`, `shutdown`, `engine`, `extensions`, `links`, \
          `workloads`\n  help: did you mean `http`?",
     );
     assert_refused(

@@ -136,7 +136,10 @@ fn fetch(
     let request = request(url, &original.method())?;
     let body = request.body().map_err(|()| internal("the request has no body"))?;
     let pending = outgoing_handler::handle(request, options)?;
-    send(original, body)?;
+    // A request that was refused has no reader of its body; the reason comes as its response.
+    if let Err(error) = send(original, body) {
+        eprintln!("the request's body was not sent: {error:?}");
+    }
     pending.subscribe().block();
     match pending.get() {
         Some(Ok(response)) => response,
