@@ -29,7 +29,10 @@ const NAMES: usize = 256;
 /// Which addresses a guest was told that names stand for, so that sockets may be granted by name. One
 /// store's own, as long as it lives.
 #[derive(Debug, Clone, Default)]
-pub(in crate::workload) struct LookedUp(Arc<Mutex<VecDeque<(String, Vec<IpAddr>)>>>);
+pub(in crate::workload) struct LookedUp(Arc<Mutex<VecDeque<Answer>>>);
+
+/// A name and what it stood for.
+type Answer = (String, Vec<IpAddr>);
 
 impl LookedUp {
     pub(super) fn note(&self, name: &str, addresses: &[IpAddr]) {
@@ -169,7 +172,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>, kind: EngineKind) -> was
             Ok(())
         },
     )?;
-    lookup.func_wrap("resolve-addresses", |store, parameters| p2_resolve(store, parameters))?;
+    lookup.func_wrap("resolve-addresses", p2_resolve)?;
     lookup.func_wrap(
         "[method]resolve-address-stream.resolve-next-address",
         |mut store: StoreContextMut<'_, State>, (stream,): (Resource<Stream>,)| {

@@ -424,9 +424,10 @@ pub(super) fn failure(error: &hyper::Error) -> Error {
         Error::HttpResponseIncomplete
     } else if error.is_timeout() {
         Error::HttpResponseTimeout
-    } else if error.is_canceled() || error.is_closed() {
-        Error::ConnectionTerminated
-    } else if error.source().is_some_and(|source| source.is::<io::Error>()) {
+    } else if error.is_canceled()
+        || error.is_closed()
+        || error.source().is_some_and(|source| source.is::<io::Error>())
+    {
         Error::ConnectionTerminated
     } else {
         Error::HttpProtocolError
