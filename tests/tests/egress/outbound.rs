@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backplane::workload::{
     egress::{Egress, Resolver, Resolving},
-    spec::Outbound,
+    spec::{Network, Outbound},
 };
 use http_body_util::BodyExt as _;
 use tokio::{
@@ -137,7 +137,10 @@ fn a_server_that_is_silent_is_given_up() {
         // Within a body the response is cut off.
         let part = scripted(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart").await;
         let outbound = Outbound { between_bytes_timeout: short, ..Outbound::default() };
-        let host = host(outbound).await;
+        let mut spec = spec("outbound");
+        spec.network = Network { outbound, ..http(&["127.0.0.1"]) };
+        spec.limits.deadline = None;
+        let host = Host::start(spec).await;
         let response = host.send("GET", &format!("/?url={part}"), "").await.unwrap();
         let body = within(response.into_body().collect()).await;
         assert!(body.is_err(), "{:?}", body.map(|body| body.to_bytes()));
@@ -239,11 +242,15 @@ fn a_connect_request_is_refused() {
 fn a_guest_that_gives_up_in_the_middle_does_not_look_as_if_it_were_done() {
     Operator::watch(async |_| {
         let server = Server::start("127.0.0.1:0").await;
-        let host = host(Outbound::default()).await;
-        let (status, text) = host.get(&format!("/give-up?url={}", server.url("/early"))).await;
-        assert!(status == 502 && text.contains("given up"), "{text}");
-        within(server.has_cut()).await;
-        within(server.has_open(0)).await;
+        for guest in ["outbound", "outbound-p3"] {
+            let mut spec = spec(guest);
+            spec.network = http(&["127.0.0.1"]);
+            let host = Host::start(spec).await;
+            let (status, text) = host.get(&format!("/give-up?url={}", server.url("/early"))).await;
+            assert!(status == 502 && text.contains("given up"), "{guest}: {text}");
+            within(server.has_cut(if guest == "outbound" { 1 } else { 2 })).await;
+            within(server.has_open(0)).await;
+        }
     });
 }
 

@@ -98,9 +98,9 @@ impl Server {
         self.seen.open.subscribe().wait_for(|open| *open == connections).await.unwrap();
     }
 
-    /// Waits until a body was cut off.
-    pub(crate) async fn has_cut(&self) {
-        self.seen.cut.subscribe().wait_for(|cut| *cut > 0).await.unwrap();
+    /// Waits until so many bodies were cut off.
+    pub(crate) async fn has_cut(&self, bodies: usize) {
+        self.seen.cut.subscribe().wait_for(|cut| *cut >= bodies).await.unwrap();
     }
 
     /// Lets one more of those that `/hold` go.

@@ -1,7 +1,7 @@
-//! Tries to reach something over WASI 0.3, as the path says: `/?url=U` fetches U, `/tcp?to=A` connects
-//! to the address A, `/udp?to=A` sends a datagram to it, `/names?name=N` looks up N. A response comes
-//! as a line of its status and its body; any other success as `ok` and what there is to tell; a failure
-//! as 502 and the error.
+//! Tries to reach something over WASI 0.3, as the path says: `/?url=U` fetches U, `/give-up?url=U`
+//! leaves in the middle of a request to it, `/tcp?to=A` connects to the address A, `/udp?to=A` sends a
+//! datagram to it, `/names?name=N` looks up N. A response comes as a line of its status and its body;
+//! any other success as `ok` and what there is to tell; a failure as 502 and the error.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use wasip3::{
     exports::http::handler::Guest,
     http::{
         client,
-        types::{ErrorCode, Fields, Request, Response, Scheme},
+        types::{ErrorCode, Fields, Method, Request, Response, Scheme},
     },
     sockets::{
         ip_name_lookup,
@@ -19,7 +19,8 @@ use wasip3::{
             TcpSocket, UdpSocket,
         },
     },
-    wit_bindgen as wasip3_bindgen, wit_future, wit_stream,
+    wit_bindgen::{self as wasip3_bindgen, StreamReader},
+    wit_future, wit_stream,
 };
 
 struct Outbound;
@@ -34,6 +35,7 @@ impl Guest for Outbound {
             "/tcp" => connect(text("to")).await,
             "/udp" => send_datagram(text("to")).await,
             "/names" => look_up(text("name")).await,
+            "/give-up" => give_up(text("url")).await.map_err(|error| format!("{error:?}")),
             _ => fetch(text("url")).await.map_err(|error| format!("{error:?}")),
         };
         match told {
@@ -44,26 +46,44 @@ impl Guest for Outbound {
 }
 
 async fn fetch(url: &str) -> Result<String, ErrorCode> {
-    let invalid = || ErrorCode::HttpRequestUriInvalid;
-    let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
-    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let path_at = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at_checked(path_at).ok_or_else(invalid)?;
-    let (_, trailers) = wit_future::new(|| Ok(None));
-    let (request, _sent) = Request::new(Fields::new(), None, trailers, None);
-    request.set_scheme(Some(&scheme)).map_err(|()| invalid())?;
-    let refused = || ErrorCode::InternalError(Some("the authority is refused".to_owned()));
-    request.set_authority(Some(authority)).map_err(|()| refused())?;
-    let path = if path.is_empty() { "/" } else { path };
-    request.set_path_with_query(Some(path)).map_err(|()| invalid())?;
-
-    let response = client::send(request).await?;
+    let response = client::send(request(url, None)?).await?;
     let status = response.get_status_code();
     let (_, read) = wit_future::new(|| Ok(()));
     let (body, end) = Response::consume_body(response, read);
     let body = body.collect().await;
     end.await?;
     Ok(format!("{status}\n{}", String::from_utf8_lossy(&body)))
+}
+
+/// Sends a part of a body, and leaves before it is whole.
+async fn give_up(url: &str) -> Result<String, ErrorCode> {
+    let (mut writer, body) = wit_stream::new();
+    let request = request(url, Some(body))?;
+    wasip3_bindgen::spawn_local(async move {
+        drop(writer.write_all(b"a part".to_vec()).await);
+        // Closed, the body would be whole.
+        std::mem::forget(writer);
+    });
+    drop(client::send(request).await?);
+    Err(ErrorCode::InternalError(Some("given up".to_owned())))
+}
+
+fn request(url: &str, body: Option<StreamReader<u8>>) -> Result<Request, ErrorCode> {
+    let invalid = || ErrorCode::HttpRequestUriInvalid;
+    let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let path_at = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(path_at).ok_or_else(invalid)?;
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    let method = if body.is_some() { Method::Post } else { Method::Get };
+    let (request, _sent) = Request::new(Fields::new(), body, trailers, None);
+    request.set_method(&method).map_err(|()| invalid())?;
+    request.set_scheme(Some(&scheme)).map_err(|()| invalid())?;
+    let refused = || ErrorCode::InternalError(Some("the authority is refused".to_owned()));
+    request.set_authority(Some(authority)).map_err(|()| refused())?;
+    let path = if path.is_empty() { "/" } else { path };
+    request.set_path_with_query(Some(path)).map_err(|()| invalid())?;
+    Ok(request)
 }
 
 async fn connect(to: &str) -> Result<String, String> {
