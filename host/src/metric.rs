@@ -86,9 +86,46 @@ pub const REQUESTS_RUNNING: Metric = Metric {
     labels: &["workload"],
 };
 
+/// Attempts of guests that were denied.
+pub const EGRESS_DENIED: Metric = Metric {
+    name: "backplane_egress_denied_total",
+    kind: Kind::Counter,
+    description: "Attempts to reach what the workload is not granted. The label `kind` says what was \
+                  tried: `http`, `tcp`, `udp`, `listen`, or `name` for the look-up of one.",
+    labels: &["workload", "kind"],
+};
+
+/// Outbound requests that ended.
+pub const OUTBOUND_REQUESTS: Metric = Metric {
+    name: "backplane_outbound_requests_total",
+    kind: Kind::Counter,
+    description: "Outbound requests of guests. The label `outcome` says how far they came: `answered`, \
+                  `denied`, `limited` when there were too many, `timeout`, `failed`, or `cancelled` \
+                  when the guest gave up.",
+    labels: &["workload", "outcome"],
+};
+
+/// Connections for outbound requests.
+pub const OUTBOUND_CONNECTIONS: Metric = Metric {
+    name: "backplane_outbound_connections",
+    kind: Kind::Gauge,
+    description: "Open connections for outbound requests, idle ones included.",
+    labels: &["workload"],
+};
+
 /// Every metric of the host.
-pub const ALL: [Metric; 7] =
-    [CALLS, CALL_FAILURES, CALLS_PENDING, HANDLES, REQUESTS, REQUEST_SECONDS, REQUESTS_RUNNING];
+pub const ALL: [Metric; 10] = [
+    CALLS,
+    CALL_FAILURES,
+    CALLS_PENDING,
+    HANDLES,
+    REQUESTS,
+    REQUEST_SECONDS,
+    REQUESTS_RUNNING,
+    EGRESS_DENIED,
+    OUTBOUND_REQUESTS,
+    OUTBOUND_CONNECTIONS,
+];
 
 #[cfg(test)]
 mod tests {

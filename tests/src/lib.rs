@@ -63,11 +63,11 @@ pub fn library(name: &str) -> Vec<u8> {
 }
 
 /// A folder with an empty plugins folder in it. The program is started here.
-pub struct Lab(tempfile::TempDir);
+pub struct Lab(tempfile::TempDir, Vec<(String, String)>);
 
 impl Default for Lab {
     fn default() -> Self {
-        let lab = Self(tempfile::tempdir().unwrap());
+        let lab = Self(tempfile::tempdir().unwrap(), Vec::new());
         fs::create_dir(lab.plugins()).unwrap();
         lab.set_mode(0o755);
         lab
@@ -109,6 +109,12 @@ impl Lab {
         self
     }
 
+    /// Sets a variable of the program's environment.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.1.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The program, without any setting of the caller's; its state is in this folder.
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(program());
@@ -121,6 +127,7 @@ impl Lab {
             .current_dir(self.0.path())
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("RUST_BACKTRACE")
+            .envs(self.1.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);

@@ -44,6 +44,7 @@ fn settings(config: &Config) -> Settings {
         links: config.links.clone(),
         instances: config.engine.instances,
         cache: config.engine.cache,
+        ca_file: config.ca_file.clone(),
     }
 }
 
@@ -96,6 +97,7 @@ pub(super) fn report(config: &Config, error: ControlError) -> Report {
     let what = match &error {
         ControlError::Data { .. } => "the host cannot start",
         ControlError::Engine(_) => "the engines cannot be made",
+        ControlError::Egress(_) => "outbound requests cannot be made ready",
         ControlError::Providers(_) => "the extensions cannot be loaded",
         ControlError::Prepare(_) | ControlError::Import { .. } | ControlError::Link { .. } => {
             "the workload cannot be started"

@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     value::{Count, List, Text, Typed},
-    written::{Bound, HostName, LogFilter, Outbound, PathPrefix, Size, Target},
+    written::{Bound, HostName, LogFilter, NameLookup, PathPrefix, Size, Target},
 };
 use crate::{
     name::{Digest, ProviderName, WorkloadName},
-    workload::spec,
+    workload::{
+        egress::{HttpTarget, ListenTarget, SocketTarget},
+        spec,
+    },
 };
 
 /// Free-form settings, for an extension to read.
@@ -38,6 +41,8 @@ pub(super) struct File {
     pub(super) log: Log,
     /// What each workload may use, unless it says otherwise itself.
     pub(super) limits: Limits,
+    /// Outbound requests of workloads.
+    pub(super) outbound: Outbound,
     /// How the host stops.
     pub(super) shutdown: Shutdown,
     /// How components are compiled and where their instances live.
@@ -124,6 +129,48 @@ impl Default for Limits {
                     .unwrap_or(NonZeroU32::MAX),
             ),
             hostcall: Typed(Size(limits.hostcall as u64)),
+        }
+    }
+}
+
+/// Outbound requests of workloads: whom to trust, how long they may take, how many there may be.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Outbound {
+    /// A file of certificate authorities, in PEM, besides those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ca_file: Option<Typed<PathBuf>>,
+    /// Time for a connection.
+    pub(super) connect_timeout: Typed<Duration>,
+    /// Time from the end of a request to the head of its response.
+    pub(super) first_byte_timeout: Typed<Duration>,
+    /// Time between two parts of a response's body.
+    pub(super) between_bytes_timeout: Typed<Duration>,
+    /// Time that a connection is kept that nobody uses.
+    pub(super) idle_timeout: Typed<Duration>,
+    /// A response's head, in bytes.
+    pub(super) response_head: Typed<Size>,
+    /// Connections of one workload at once.
+    pub(super) connections: Count,
+    /// Requests of one workload at once.
+    pub(super) requests: Count,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        let outbound = spec::Outbound::default();
+        let count = |number| {
+            Count(u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+        };
+        Self {
+            ca_file: None,
+            connect_timeout: Typed(outbound.connect_timeout),
+            first_byte_timeout: Typed(outbound.first_byte_timeout),
+            between_bytes_timeout: Typed(outbound.between_bytes_timeout),
+            idle_timeout: Typed(outbound.idle_timeout),
+            response_head: Typed(Size(outbound.response_head as u64)),
+            connections: count(outbound.connections),
+            requests: count(outbound.requests),
         }
     }
 }
@@ -218,6 +265,9 @@ pub(super) struct Workload {
     /// What it may reach over the network.
     #[serde(default)]
     pub(super) network: Network,
+    /// Its outbound requests, where they differ from the host's.
+    #[serde(default)]
+    pub(super) outbound: OutboundOverrides,
     /// What `wasi:config/store` answers.
     #[serde(default)]
     pub(super) config: BTreeMap<String, Text>,
@@ -266,12 +316,41 @@ pub(super) struct Preopen {
 #[derive(Serialize, Deserialize, JsonSchema, Default)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct Network {
-    /// Outbound HTTP.
-    pub(super) http: List<Typed<Outbound>>,
-    /// Addresses that sockets may connect to. Port 0 stands for every port.
-    pub(super) sockets: List<Typed<SocketAddr>>,
-    /// Whether host names may be looked up.
-    pub(super) name_lookup: bool,
+    /// Where outbound requests may go.
+    pub(super) http: List<Typed<HttpTarget>>,
+    /// Where sockets may connect or send to.
+    pub(super) sockets: List<Typed<SocketTarget>>,
+    /// Where sockets may listen.
+    pub(super) listen: List<Typed<ListenTarget>>,
+    /// Which host names may be looked up.
+    pub(super) name_lookup: NameLookup,
+}
+
+/// The outbound requests of one workload; what is absent is as in `[outbound]`.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct OutboundOverrides {
+    /// Time for a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connect_timeout: Option<Typed<Duration>>,
+    /// Time from the end of a request to the head of its response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_byte_timeout: Option<Typed<Duration>>,
+    /// Time between two parts of a response's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) between_bytes_timeout: Option<Typed<Duration>>,
+    /// Time that a connection is kept that nobody uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) idle_timeout: Option<Typed<Duration>>,
+    /// A response's head, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) response_head: Option<Typed<Size>>,
+    /// Connections at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) connections: Option<Count>,
+    /// Requests at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) requests: Option<Count>,
 }
 
 /// The limits of one workload; what is absent is as in `[limits]`.

@@ -50,6 +50,8 @@ pub struct Config {
     pub log: Log,
     /// What a workload may use that does not say otherwise. Already applied to `workloads`.
     pub limits: Limits,
+    /// A file of certificate authorities for outbound requests, besides the system's; absolute.
+    pub ca_file: Option<PathBuf>,
     /// How long requests that run may go on after SIGTERM or SIGINT.
     pub shutdown_deadline: Duration,
     /// How components are compiled and where their instances live.

@@ -1,19 +1,19 @@
 //! From the file as written to what the host works with: defaults applied, paths absolute, and what
 //! only shows when several keys are seen together.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     Config, Engine, Extension, Http, Log, file,
     merge::Merged,
     origin::KeyPath,
     problem::Problems,
-    value::{List, Typed},
+    value::{Count, List, Typed},
 };
 use crate::{
     name::{ProviderName, WorkloadName},
     report::Report,
-    workload::spec::{Limits, Link, LinkTarget, Network, Preopen, Route, Spec},
+    workload::spec::{Limits, Link, LinkTarget, Network, Outbound, Preopen, Route, Spec},
 };
 
 /// Turns the file into the configuration, or reports what does not go together.
@@ -26,6 +26,10 @@ pub(super) fn resolve(
         Resolver { problems: Problems::new(&merged.origins), merged: &merged, working_folder };
     let root = KeyPath::default();
     let limits = resolver.limits(&root.child("limits"), &file.limits);
+    let key = root.child("outbound");
+    let ca_file = file.outbound.ca_file.as_ref();
+    let ca_file = ca_file.map(|path| resolver.path(&key.child("ca-file"), Some(path)));
+    let outbound = resolver.outbound(&key, file.outbound);
     let mut config = Config {
         data: resolver.path(&root.child("data"), file.data.as_ref()),
         plugins: resolver.path(&root.child("plugins"), file.plugins.as_ref()),
@@ -37,12 +41,13 @@ pub(super) fn resolve(
         links: resolver.links(&root.child("links"), file.links),
         workloads: Vec::new(),
         limits,
+        ca_file,
         file: merged.file.clone(),
         origins: merged.origins.clone(),
         merged: merged.value.clone(),
     };
     for (Typed(name), workload) in file.workloads {
-        let spec = resolver.workload(name, workload, &config.limits);
+        let spec = resolver.workload(name, workload, &config.limits, &outbound);
         config.workloads.push(spec);
     }
     if config.http.listen.is_empty() {
@@ -57,6 +62,14 @@ struct Resolver<'a> {
     problems: Problems<'a>,
     merged: &'a Merged,
     working_folder: PathBuf,
+}
+
+/// Sizes that a response's head may be limited to.
+const HEADS: RangeInclusive<u64> = 1 << 10..=16 << 20;
+
+/// The entries of a list, without their written form.
+fn entries<T>(list: List<Typed<T>>) -> Vec<T> {
+    list.0.into_iter().map(|Typed(entry)| entry).collect()
 }
 
 const SMALLEST_MEMORY: u64 = 64 << 10;
@@ -120,7 +133,13 @@ impl Resolver<'_> {
         Some(Link { target, provider: link.provider.0, config })
     }
 
-    fn workload(&mut self, name: WorkloadName, workload: file::Workload, base: &Limits) -> Spec {
+    fn workload(
+        &mut self,
+        name: WorkloadName,
+        workload: file::Workload,
+        base: &Limits,
+        outbound: &Outbound,
+    ) -> Spec {
         let key = KeyPath::new(["workloads", name.as_str()]);
         let texts = |map: BTreeMap<String, super::value::Text>| {
             map.into_iter().map(|(key, text)| (key, text.0)).collect()
@@ -135,15 +154,11 @@ impl Resolver<'_> {
             environment: texts(workload.environment),
             preopens: self.preopens(&key.child("preopens"), workload.preopens),
             network: Network {
-                http: workload.network.http.0.into_iter().map(|Typed(to)| to.0).collect(),
-                sockets: workload
-                    .network
-                    .sockets
-                    .0
-                    .into_iter()
-                    .map(|Typed(address)| (address.ip(), address.port()))
-                    .collect(),
-                name_lookup: workload.network.name_lookup,
+                http: entries(workload.network.http),
+                sockets: entries(workload.network.sockets),
+                listen: entries(workload.network.listen),
+                name_lookup: entries(workload.network.name_lookup.0),
+                outbound: self.outbound_over(&key.child("outbound"), outbound, workload.outbound),
             },
             config: texts(workload.config),
             links: self.links(&key.child("links"), workload.links),
@@ -169,6 +184,60 @@ impl Resolver<'_> {
             });
         }
         out
+    }
+
+    fn outbound(&mut self, key: &KeyPath, written: file::Outbound) -> Outbound {
+        let all = file::OutboundOverrides {
+            connect_timeout: Some(written.connect_timeout),
+            first_byte_timeout: Some(written.first_byte_timeout),
+            between_bytes_timeout: Some(written.between_bytes_timeout),
+            idle_timeout: Some(written.idle_timeout),
+            response_head: Some(written.response_head),
+            connections: Some(written.connections),
+            requests: Some(written.requests),
+        };
+        self.outbound_over(key, &Outbound::default(), all)
+    }
+
+    fn outbound_over(
+        &mut self,
+        key: &KeyPath,
+        base: &Outbound,
+        over: file::OutboundOverrides,
+    ) -> Outbound {
+        let mut time = |name: &str, written: Option<Typed<Duration>>, base: Duration| {
+            let time = written.map_or(base, |Typed(time)| time);
+            if time.is_zero() {
+                let key = key.child(name);
+                let report = Report::bad_input(format_args!("`{key}` would let nothing through"));
+                self.problems.add(&key, report.expected("a duration longer than nothing"));
+            }
+            time
+        };
+        let (connect_timeout, first_byte_timeout, between_bytes_timeout, idle_timeout) = (
+            time("connect-timeout", over.connect_timeout, base.connect_timeout),
+            time("first-byte-timeout", over.first_byte_timeout, base.first_byte_timeout),
+            time("between-bytes-timeout", over.between_bytes_timeout, base.between_bytes_timeout),
+            time("idle-timeout", over.idle_timeout, base.idle_timeout),
+        );
+        let head = over.response_head.map_or(base.response_head as u64, |Typed(size)| size.0);
+        if !HEADS.contains(&head) {
+            let key = key.child("response-head");
+            let report = Report::bad_input(format_args!("`{key}` cannot be had"));
+            self.problems.add(&key, report.expected("a size from \"1KiB\" to \"16MiB\""));
+        }
+        let count = |written: Option<Count>, base: usize| {
+            written.map_or(base, |count| usize::try_from(count.0.get()).unwrap_or(usize::MAX))
+        };
+        Outbound {
+            connect_timeout,
+            first_byte_timeout,
+            between_bytes_timeout,
+            idle_timeout,
+            response_head: usize::try_from(head).unwrap_or(usize::MAX),
+            connections: count(over.connections, base.connections),
+            requests: count(over.requests, base.requests),
+        }
     }
 
     fn limits(&mut self, key: &KeyPath, written: &file::Limits) -> Limits {

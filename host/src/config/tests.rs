@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use super::*;
-use crate::workload::spec::{LinkTarget, Network, Preopen, Route};
+use crate::workload::spec::{LinkTarget, Network, Outbound, Preopen, Route};
 
 /// A folder with a configuration file, and what else the host is started with.
 struct Fixture {
@@ -63,7 +63,7 @@ fn unknown_keys_are_refused_with_the_place_and_the_choices() {
     assert_refused(
         "[htp]\nlisten = \"127.0.0.1:80\"\n",
         "error: unknown key `htp`\n  --> backplane.toml:1:2\n  expected: one of `data`, `plugins`, \
-         `enable`, `http`, `log`, `limits`, `shutdown`, `engine`, `extensions`, `links`, \
+         `enable`, `http`, `log`, `limits`, `outbound`, `shutdown`, `engine`, `extensions`, `links`, \
          `workloads`\n  help: did you mean `http`?",
     );
     assert_refused(
@@ -395,6 +395,44 @@ fn without_a_file_data_lies_in_the_state_folder_where_there_is_one() {
     assert_eq!(fixture.load().data, Path::new("/state/backplane"));
 }
 
+#[test]
+fn names_may_be_looked_up_by_a_list_or_all_or_none() {
+    let names = |value: &str| {
+        let toml = format!("[workloads.a]\ncomponent = \"a\"\nnetwork.name-lookup = {value}\n");
+        Fixture::new(&toml).load().workloads[0].network.name_lookup.clone()
+    };
+    assert_eq!(names("true"), [crate::workload::egress::NamePattern::ANY]);
+    assert_eq!(names("false"), []);
+    assert_eq!(names("\"db.example\""), ["db.example".parse().unwrap()]);
+    assert_eq!(names("[\"*.example\"]"), ["*.example".parse().unwrap()]);
+}
+
+#[test]
+fn network_grants_that_are_none_are_refused_with_what_is_wrong() {
+    let refused = |network: &str| {
+        Fixture::new(&format!("[workloads.a]\ncomponent = \"a\"\nnetwork.{network}\n")).refused()
+    };
+    for (network, parts) in [
+        ("http = \"https://api.example/v1\"", ["`https://api.example/v1` has a path", "expected"]),
+        ("http = \"0x7f.1\"", ["ends in a number", "expected"]),
+        ("sockets = \"10.0.0.1\"", ["`10.0.0.1` has no port", "10.0.0.1:5432"]),
+        ("listen = \"x:80\"", ["has no IP address", "127.0.0.1:9000"]),
+        ("name-lookup = [\"x:80\"]", ["has a port or a scheme", "*.example"]),
+        ("name-lookup = 7", ["name-lookup", "a list of host names, true or false"]),
+    ] {
+        let report = refused(network);
+        for part in parts {
+            assert!(report.contains(part), "{network}: no `{part}` in: {report}");
+        }
+    }
+    let report =
+        Fixture::new("[outbound]\nconnect-timeout = \"0s\"\nresponse-head = \"1B\"\n").refused();
+    for part in ["`outbound.connect-timeout` would let nothing through", "`outbound.response-head`"]
+    {
+        assert!(report.contains(part), "no `{part}` in: {report}");
+    }
+}
+
 /// A file with every key.
 pub(super) const FULL: &str = include_str!("../../tests/full.toml");
 
@@ -414,11 +452,22 @@ fn a_workload_is_read_whole() {
     assert_eq!(
         spec.network,
         Network {
-            http: vec!["api.example:8443".into(), "*.example".into()],
-            sockets: vec![("10.0.0.1".parse().unwrap(), 5432)],
-            name_lookup: true,
+            http: vec!["https://api.example:8443".parse().unwrap(), "*.example".parse().unwrap()],
+            sockets: vec!["10.0.0.1:5432".parse().unwrap()],
+            listen: vec!["127.0.0.1:9000-9009".parse().unwrap()],
+            name_lookup: vec!["*.example".parse().unwrap()],
+            outbound: Outbound {
+                connect_timeout: Duration::from_secs(1),
+                first_byte_timeout: Duration::from_secs(20),
+                between_bytes_timeout: Duration::from_secs(30),
+                idle_timeout: Duration::from_secs(40),
+                response_head: 16 << 10,
+                connections: 4,
+                requests: 6,
+            },
         }
     );
+    assert_eq!(config.ca_file, Some(fixture.path().join("authorities.pem")));
     assert_eq!(spec.config["greeting"], "hello");
     assert_eq!(spec.links[0].target, LinkTarget::Named("sessions".into()));
     assert_eq!(spec.links[0].config, serde_json::json!({ "buckets": ["sessions"] }));
@@ -446,7 +495,7 @@ fn printing_hides_secrets_and_says_where_each_value_came_from() {
         let line = toml.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:46:1");
+    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:57:1");
     assert_eq!(
         line("API_TOKEN"),
         "API_TOKEN = \"***\" # environment variable BACKPLANE_WORKLOADS__SHOP__ENVIRONMENT__API_TOKEN"

@@ -2,15 +2,25 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     net::{Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use super::value::Written;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, IntoDeserializer as _},
+};
+
+use super::value::{List, Typed, Written};
 use crate::{
     name::{Digest, InterfaceName, ProviderName, WorkloadName},
-    workload::spec::LinkTarget,
+    workload::{
+        egress::{HttpTarget, ListenTarget, NamePattern, SocketTarget, TargetError},
+        spec::LinkTarget,
+    },
 };
 
 /// A number of bytes, such as `"64MiB"`.
@@ -168,33 +178,112 @@ impl Written for PathPrefix {
     }
 }
 
-/// Where outbound HTTP may go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Outbound(pub(super) String);
-
-impl Written for Outbound {
-    const NAME: &'static str = "host, host:port or *.domain";
-    const EXPECTED: &'static str =
-        "`host`, `host:port` or `*.domain`, such as \"api.example:8443\", without scheme and path";
+impl Written for HttpTarget {
+    const NAME: &'static str = "destination of requests";
+    const EXPECTED: &'static str = "a host, an address or a prefix, such as \"https://api.example\", \"*.example:8443\" or \
+         \"10.0.0.0/8\"; a scheme before it and ports behind it if need be, no path";
 
     fn read(text: &str) -> Result<Self, Cow<'static, str>> {
-        let is_authority = |text: &str| match text.rsplit_once(':') {
-            Some((host, port)) => {
-                let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-                is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
-            }
-            None => is_host(text),
-        };
-        // A bare IPv6 address has colons and no port.
-        if is_host(text) || is_authority(text.strip_prefix("*.").unwrap_or(text)) {
-            Ok(Self(text.to_ascii_lowercase()))
-        } else {
-            Err("is not a destination of HTTP requests".into())
-        }
+        text.parse().map_err(|fault: TargetError| fault.to_string().into())
     }
 
     fn write(&self) -> String {
-        self.0.clone()
+        self.to_string()
+    }
+}
+
+impl Written for SocketTarget {
+    const NAME: &'static str = "destination of sockets";
+    const EXPECTED: &'static str = "an address, a prefix or a host, and ports, such as \
+                                    \"10.0.0.1:5432\", \"tcp://10.0.0.0/8:8000-8999\" or \"db.example:5432\"";
+
+    fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        text.parse().map_err(|fault: TargetError| fault.to_string().into())
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Written for ListenTarget {
+    const NAME: &'static str = "address to listen on";
+    const EXPECTED: &'static str =
+        "an IP address and ports, such as \"127.0.0.1:9000\" or \"tcp://0.0.0.0:9000-9009\"";
+
+    fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        text.parse().map_err(|fault: TargetError| fault.to_string().into())
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Written for NamePattern {
+    const NAME: &'static str = "names";
+    const EXPECTED: &'static str =
+        "a host name or all below a domain, such as \"db.example\" or \"*.example\", or \"*\"";
+
+    fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        text.parse().map_err(|fault: TargetError| fault.to_string().into())
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// The names that may be looked up: a list, or `true` for all and `false` for none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct NameLookup(pub(super) List<Typed<NamePattern>>);
+
+impl<'de> Deserialize<'de> for NameLookup {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = NameLookup;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of host names, true or false")
+            }
+
+            fn visit_bool<E>(self, all: bool) -> Result<NameLookup, E> {
+                Ok(NameLookup(List(all.then_some(Typed(NamePattern::ANY)).into_iter().collect())))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NameLookup, E> {
+                List::deserialize(text.into_deserializer()).map(NameLookup)
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, elements: A) -> Result<NameLookup, A::Error> {
+                List::deserialize(de::value::SeqAccessDeserializer::new(elements)).map(NameLookup)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Serialize for NameLookup {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for NameLookup {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "names that may be looked up".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let list = List::<Typed<NamePattern>>::json_schema(generator);
+        json_schema!({ "anyOf": [list, { "type": "boolean" }] })
     }
 }
 
@@ -399,14 +488,28 @@ mod tests {
         for bad in ["", "http://x", "x:80", "*.x", "a..b", "a/b"] {
             assert!(read::<HostName>(bad).is_err(), "{bad}");
         }
-        for good in
-            ["api.example", "api.example:8443", "*.example", "*.example:1", "[::1]:80", "::1"]
-        {
-            assert!(read::<Outbound>(good).is_ok(), "{good}");
+        for good in [
+            "api.example",
+            "https://api.example:8443",
+            "*.example:1",
+            "[::1]:80",
+            "::1",
+            "10.0.0.0/8",
+            "*",
+        ] {
+            assert!(read::<HttpTarget>(good).is_ok(), "{good}");
         }
-        for bad in ["https://api.example", "api.example:0", "api.example:x", "*", "*.", "a/b"] {
-            assert!(read::<Outbound>(bad).is_err(), "{bad}");
+        for (bad, fault) in [
+            ("https://api.example/", "has a path"),
+            ("api.example:x", "has a port that is none"),
+            ("a/b", "has a path"),
+        ] {
+            assert_eq!(read::<HttpTarget>(bad), Err(format!("`{bad}` {fault}")));
         }
+        assert!(read::<SocketTarget>("10.0.0.1:0").is_ok());
+        assert!(read::<SocketTarget>("10.0.0.1").is_err());
+        assert!(read::<ListenTarget>("0.0.0.0:80").is_ok());
+        assert!(read::<ListenTarget>("db.example:80").is_err());
         assert!(read::<PathPrefix>("/a/b").is_ok());
         assert!(read::<PathPrefix>("a").is_err());
         assert!(read::<PathPrefix>("/a?b").is_err());

@@ -15,6 +15,7 @@ use crate::{
     },
     workload::{
         Loaded, PrepareError, Workload, core,
+        egress::{Egress, EgressError, SystemResolver},
         spec::{Link, Spec},
     },
 };
@@ -34,6 +35,8 @@ pub struct Settings {
     pub instances: u32,
     /// Whether compiled components are kept.
     pub cache: bool,
+    /// A file of certificate authorities for outbound requests, besides the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Why the host, or a workload on it, does not start.
@@ -50,6 +53,9 @@ pub enum ControlError {
     /// The engines cannot be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Outbound traffic cannot be made ready.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
     /// The extensions did not load.
     #[error(transparent)]
     Providers(#[from] StartError),
@@ -84,6 +90,7 @@ fn all(errors: &[LinkError]) -> String {
 /// A running host.
 pub struct Host {
     engines: Engines,
+    egress: Egress,
     providers: ProviderSet,
     links: Vec<Link>,
     next_id: std::sync::atomic::AtomicU64,
@@ -122,13 +129,14 @@ impl Host {
         providers: impl FnOnce(&ProviderSettings) -> Result<ProviderSet, StartError>,
     ) -> Result<Self, ControlError> {
         let engines = Engines::new(&EngineSettings { cache, instances: settings.instances })?;
+        let egress = Egress::new(SystemResolver, settings.ca_file.as_deref())?;
         let providers = providers(&ProviderSettings {
             plugins: settings.plugins,
             data: settings.data,
             enable: settings.enable,
         })?;
         let next_id = std::sync::atomic::AtomicU64::new(1);
-        Ok(Self { engines, providers, links: settings.links, next_id })
+        Ok(Self { engines, egress, providers, links: settings.links, next_id })
     }
 
     /// The providers.
@@ -149,7 +157,7 @@ impl Host {
     ///
     /// [`ControlError`] when it cannot be loaded.
     pub async fn load(&self, spec: Spec) -> Result<Loaded, ControlError> {
-        Ok(Loaded::load(&self.engines, spec).await?)
+        Ok(Loaded::load(&self.engines, spec).await?.with_egress(self.egress.clone()))
     }
 
     /// The imports of a component that are not the host's own.

@@ -5,9 +5,9 @@
 mod command;
 mod config_store;
 pub mod core;
+pub mod egress;
 mod ended;
 mod limits;
-mod network;
 mod prepare;
 mod request;
 pub mod spec;
@@ -15,7 +15,6 @@ mod state;
 mod stdio;
 
 pub use ended::{Busy, Ended};
-pub use network::TargetError;
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};
 pub use request::ResponseBody;
 pub use state::State;

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
 
 use super::{
     Ended, State, core,
-    network::{Grants, TargetError},
+    egress::{self, Egress, Grants},
     spec::{Route, Spec},
     state::Template,
 };
@@ -72,14 +72,6 @@ pub enum PrepareError {
         /// What failed.
         source: std::io::Error,
     },
-    /// An entry of the workload's network grants is not one.
-    #[error("failed to read the network grants of workload `{workload}`")]
-    Network {
-        /// The workload.
-        workload: WorkloadName,
-        /// Which entry.
-        source: TargetError,
-    },
     /// Requests are routed to it, and it answers none.
     #[error(
         "workload `{workload}` has a route, and its component `{}` does not answer HTTP; \
@@ -110,6 +102,7 @@ pub enum Trigger {
 pub struct Loaded {
     spec: Spec,
     default_route: Option<Route>,
+    egress: Egress,
     compiled: Compiled,
     engines: Engines,
 }
@@ -134,7 +127,13 @@ impl Loaded {
             path,
             source,
         })?;
-        Ok(Self { spec, default_route: None, compiled, engines: engines.clone() })
+        Ok(Self {
+            spec,
+            default_route: None,
+            egress: Egress::default(),
+            compiled,
+            engines: engines.clone(),
+        })
     }
 
     /// What the workload is to be.
@@ -174,10 +173,19 @@ impl Loaded {
         self
     }
 
+    /// Gives it what the host lends all workloads for their traffic; without, its own of the system.
+    pub fn with_egress(mut self, egress: Egress) -> Self {
+        self.egress = egress;
+        self
+    }
+
     /// A linker with the core interfaces.
     pub fn linker(&self) -> Result<Linker<State>, PrepareError> {
         let mut linker = Linker::new(self.engine());
         core::add_to_linker(&mut linker, self.compiled.kind)
+            .and_then(|()| {
+                egress::add_to_linker(&mut linker, self.compiled.kind, &self.spec.network)
+            })
             .map_err(|error| self.link_error(error.into()))?;
         Ok(linker)
     }
@@ -204,8 +212,7 @@ impl Loaded {
                 source,
             })?;
         }
-        let grants = Grants::new(&spec.network)
-            .map_err(|source| PrepareError::Network { workload, source })?;
+        let grants = Grants::new(&spec.name, &spec.network, &self.egress);
         Ok(Workload {
             permits: Arc::new(Semaphore::new(spec.limits.concurrency.min(MOST_AT_ONCE))),
             meters: Meters::new(&spec.name),

@@ -1,7 +1,8 @@
 //! What a workload is to be: the parsed form of its configuration, whoever sends it.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use super::egress::{HttpTarget, ListenTarget, NamePattern, SocketTarget};
 use crate::name::{InterfaceName, ProviderName, WorkloadName};
 
 /// A workload to run.
@@ -79,12 +80,50 @@ pub struct Preopen {
 /// What a workload may reach over the network; nothing by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Network {
-    /// Outbound HTTP: `host`, `host:port`, or `*.domain`.
-    pub http: Vec<String>,
-    /// Sockets: addresses and ports that may be connected to; a port of 0 stands for every port.
-    pub sockets: Vec<(IpAddr, u16)>,
-    /// Whether host names may be looked up.
-    pub name_lookup: bool,
+    /// Where outbound requests may go.
+    pub http: Vec<HttpTarget>,
+    /// Where sockets may connect or send to.
+    pub sockets: Vec<SocketTarget>,
+    /// Where sockets may listen.
+    pub listen: Vec<ListenTarget>,
+    /// Which host names may be looked up.
+    pub name_lookup: Vec<NamePattern>,
+    /// How long outbound requests may take, and how many there may be.
+    pub outbound: Outbound,
+}
+
+/// How long outbound requests may take, and how many there may be. A guest may ask for shorter times,
+/// not for longer ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// Time for a connection: for a free one, the look-up of the name, TCP and TLS.
+    pub connect_timeout: Duration,
+    /// Time from when the last part of a request was sent to the head of its response.
+    pub first_byte_timeout: Duration,
+    /// Time between two parts of a response's body, while the guest waits for them.
+    pub between_bytes_timeout: Duration,
+    /// Time that a connection is kept that nobody uses.
+    pub idle_timeout: Duration,
+    /// Bytes of a response's head.
+    pub response_head: usize,
+    /// Connections of a workload at once.
+    pub connections: usize,
+    /// Requests of a workload at once.
+    pub requests: usize,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            first_byte_timeout: Duration::from_secs(60),
+            between_bytes_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(30),
+            response_head: 64 << 10,
+            connections: 64,
+            requests: 256,
+        }
+    }
 }
 
 /// Joins a workload's import to a provider.

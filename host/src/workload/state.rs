@@ -7,8 +7,8 @@ use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
+    egress::{Grants, LookedUp, Outbound},
     limits::{MemoryLimit, monotonic_after},
-    network::{Grants, Outbound},
     spec::{Preopen, Spec},
     stdio::{LogStream, Stream},
 };
@@ -20,6 +20,7 @@ pub struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outbound: Outbound,
+    looked_up: Option<LookedUp>,
     boundary: StoreState,
     memory: MemoryLimit,
     config: Arc<BTreeMap<String, String>>,
@@ -29,6 +30,16 @@ impl State {
     /// What `wasi:config/store` answers.
     pub(super) fn config(&self) -> &BTreeMap<String, String> {
         &self.config
+    }
+
+    /// What the workload may reach over the network.
+    pub(super) fn grants(&self) -> &Arc<Grants> {
+        &self.outbound.0
+    }
+
+    /// Where the names that the guest looks up are noted, if its sockets are granted by name.
+    pub(super) fn looked_up(&self) -> Option<&LookedUp> {
+        self.looked_up.as_ref()
     }
 
     /// Whether the guest has been denied memory.
@@ -85,9 +96,11 @@ impl Template {
         let limits = &self.spec.limits;
         let mut boundary = StoreState::default();
         boundary.context.deadline = deadline.map_or(0, monotonic_after);
+        let (wasi, looked_up) = self.wasi()?;
         let state = State {
             table: ResourceTable::new(),
-            wasi: self.wasi()?,
+            wasi,
+            looked_up,
             http: WasiHttpCtx::new(),
             outbound: Outbound(Arc::clone(&self.grants)),
             boundary,
@@ -106,7 +119,7 @@ impl Template {
         Ok(store)
     }
 
-    fn wasi(&self) -> wasmtime::Result<WasiCtx> {
+    fn wasi(&self) -> wasmtime::Result<(WasiCtx, Option<LookedUp>)> {
         let spec = &self.spec;
         let mut wasi = WasiCtx::builder();
         if spec.inherit_stdio {
@@ -123,7 +136,7 @@ impl Template {
             let perms = if *writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
             wasi.preopened_dir(host, guest, perms)?;
         }
-        self.grants.configure(&mut wasi);
-        Ok(wasi.build())
+        let looked_up = self.grants.configure(&mut wasi);
+        Ok((wasi.build(), looked_up))
     }
 }

@@ -209,7 +209,7 @@ async fn a_client_that_leaves_within_a_response_ends_a_guest_that_waits() {
     let url = format!("/?url=http://{}/", silent.local_addr().unwrap());
     let mut spec = spec("outbound");
     spec.limits.deadline = Some(Duration::from_secs(3600));
-    spec.network.http = vec!["127.0.0.1".to_owned()];
+    spec.network.http = vec!["127.0.0.1".parse().unwrap()];
     let host = Host::start([spec]).await;
     let mut stream = TcpStream::connect(host.address).await.unwrap();
     let request = format!("GET {url} HTTP/1.1\r\nhost: x\r\n\r\n");

@@ -72,10 +72,11 @@ async fn a_command_connects_to_the_sockets_it_is_granted_and_no_others() {
     let connect = ["connect", &address.to_string()];
     assert_eq!(run(command(&connect)).await.unwrap(), 1);
     let mut granted = command(&connect);
-    granted.network.sockets = vec![(address.ip(), address.port())];
+    granted.network.sockets = vec![address.to_string().parse().unwrap()];
     assert_eq!(run(granted).await.unwrap(), 0);
     let mut other = command(&connect);
-    other.network.sockets = vec![(address.ip(), address.port() ^ 1)];
+    other.network.sockets =
+        vec![format!("{}:{}", address.ip(), address.port() ^ 1).parse().unwrap()];
     assert_eq!(run(other).await.unwrap(), 1);
 }
 
@@ -83,6 +84,6 @@ async fn a_command_connects_to_the_sockets_it_is_granted_and_no_others() {
 async fn names_are_looked_up_only_where_granted() {
     assert_eq!(run(command(&["resolve", "localhost"])).await.unwrap(), 1);
     let mut granted = command(&["resolve", "localhost"]);
-    granted.network.name_lookup = true;
+    granted.network.name_lookup = vec!["localhost".parse().unwrap()];
     assert_eq!(run(granted).await.unwrap(), 0);
 }

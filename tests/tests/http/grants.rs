@@ -26,7 +26,7 @@ async fn the_config_store_answers_what_the_workload_says() {
 async fn outbound_requests_go_where_they_are_granted_and_nowhere_else() {
     let server = Host::start([spec("hello")]).await;
     let mut granted = spec("outbound");
-    granted.network.http = vec![server.address.to_string()];
+    granted.network.http = vec![server.address.to_string().parse().unwrap()];
     let host = Host::start([granted]).await;
     let url = server.url("/");
     let (status, body) = within(host.get(&format!("/?url={url}"))).await;
@@ -47,7 +47,7 @@ async fn outbound_requests_go_where_they_are_granted_and_nowhere_else() {
 async fn a_body_goes_out_and_comes_back_through_outbound_requests() {
     let server = Host::start([spec("hello")]).await;
     let mut granted = spec("outbound");
-    granted.network.http = vec!["127.0.0.1".to_owned()];
+    granted.network.http = vec!["127.0.0.1".parse().unwrap()];
     let host = Host::start([granted]).await;
     let path = format!("/?url={}", server.url("/echo"));
     let body = "x".repeat(1_000_000);

@@ -34,6 +34,11 @@ fn run() -> io::Result<()> {
         ["read", path] => out.write_all(&fs::read(path)?),
         ["write", path, text] => fs::write(path, text),
         ["list", path] => list(path),
+        ["rename", from, to] => fs::rename(from, to),
+        ["hard-link", from, to] => fs::hard_link(from, to),
+        ["remove", path] => fs::remove_file(path),
+        ["make-folder", path] => fs::create_dir(path),
+        ["symlink", target, path] => symlink(target, path),
         ["stdin"] => {
             let mut bytes = Vec::new();
             io::stdin().read_to_end(&mut bytes)?;
@@ -65,6 +70,11 @@ fn print(arguments: &[&str]) -> io::Result<()> {
         writeln!(out, "environment {name}={value}")?;
     }
     Ok(())
+}
+
+#[expect(deprecated, reason = "the one of `std::os::wasi` is not stable")]
+fn symlink(target: &str, path: &str) -> io::Result<()> {
+    fs::soft_link(target, path)
 }
 
 fn list(path: &str) -> io::Result<()> {

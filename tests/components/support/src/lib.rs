@@ -19,8 +19,12 @@ pub struct Target {
 impl Target {
     /// Reads it from a request.
     pub fn of(request: &IncomingRequest) -> Self {
-        let target = request.path_with_query().unwrap_or_default();
-        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        Self::parse(&request.path_with_query().unwrap_or_default())
+    }
+
+    /// Reads it from a path with its query.
+    pub fn parse(target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query = query
             .split('&')
             .filter(|part| !part.is_empty())
