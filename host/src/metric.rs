@@ -86,9 +86,36 @@ pub const REQUESTS_RUNNING: Metric = Metric {
     labels: &["workload"],
 };
 
+/// Connections that are open now.
+pub const CONNECTIONS: Metric = Metric {
+    name: "backplane_connections",
+    kind: Kind::Gauge,
+    description: "Connections of clients that are open now.",
+    labels: &[],
+};
+
+/// Connections that the host cut.
+pub const CONNECTIONS_CUT: Metric = Metric {
+    name: "backplane_connections_cut_total",
+    kind: Kind::Counter,
+    description: "Connections that the host cut. The label `why` says what took too long or failed: \
+                  `head`, the head of a request; `write`, the client's reading of a response; \
+                  `handshake`, that of TLS.",
+    labels: &["why"],
+};
+
 /// Every metric of the host.
-pub const ALL: [Metric; 7] =
-    [CALLS, CALL_FAILURES, CALLS_PENDING, HANDLES, REQUESTS, REQUEST_SECONDS, REQUESTS_RUNNING];
+pub const ALL: [Metric; 9] = [
+    CALLS,
+    CALL_FAILURES,
+    CALLS_PENDING,
+    HANDLES,
+    REQUESTS,
+    REQUEST_SECONDS,
+    REQUESTS_RUNNING,
+    CONNECTIONS,
+    CONNECTIONS_CUT,
+];
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,10 @@ use super::{
     spec::{Preopen, Spec},
     stdio::{LogStream, Stream},
 };
-use crate::boundary::{StoreData, StoreState};
+use crate::{
+    boundary::{StoreData, StoreState},
+    trace::Trace,
+};
 
 /// The data of a store.
 pub struct State {
@@ -29,6 +32,12 @@ impl State {
     /// What `wasi:config/store` answers.
     pub(super) fn config(&self) -> &BTreeMap<String, String> {
         &self.config
+    }
+
+    /// Says which trace the calls of this store belong to.
+    pub(super) fn set_trace(&mut self, trace: Trace) {
+        self.boundary.context.trace_id = trace.trace_id();
+        self.boundary.context.span_id = trace.span_id();
     }
 
     /// Whether the guest has been denied memory.
