@@ -6,11 +6,15 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout_at},
 };
 
 /// How long to wait when the operating system has no socket left to give.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long nothing must have failed for an episode of failures to be over: while files come and go, one
+/// connection gets through and the next does not.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// A listener, and what has gone wrong with it lately.
 #[derive(Debug)]
@@ -20,8 +24,15 @@ pub(super) struct Acceptor {
     permits: Arc<Semaphore>,
     /// Whether as many are open as may be.
     is_full: bool,
-    /// When the first of the attempts failed that have all failed since, and how many.
-    failing: Option<(Instant, u64)>,
+    failing: Option<Failing>,
+}
+
+/// An episode in which connections could not be accepted.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    since: Instant,
+    last: Instant,
+    attempts: u64,
 }
 
 /// A connection, and the place that it takes.
@@ -36,11 +47,20 @@ impl Acceptor {
     pub(super) async fn next(&mut self) -> Option<Accepted> {
         let permit = self.permit().await?;
         loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    self.recovered();
-                    return Some((stream, permit));
+            let accepted = match self.failing {
+                None => self.listener.accept().await,
+                Some(failing) => {
+                    match timeout_at(failing.last + QUIET, self.listener.accept()).await {
+                        Ok(accepted) => accepted,
+                        Err(_) => {
+                            self.recovered(failing);
+                            continue;
+                        }
+                    }
                 }
+            };
+            match accepted {
+                Ok((stream, _)) => return Some((stream, permit)),
                 // The client left while it waited.
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -68,20 +88,23 @@ impl Acceptor {
 
     /// Once for an episode, however often it is tried meanwhile.
     fn failed(&mut self, error: &io::Error) {
+        let last = Instant::now();
         match &mut self.failing {
-            Some((_, attempts)) => *attempts += 1,
+            Some(failing) => {
+                failing.last = last;
+                failing.attempts += 1;
+            }
             None => {
-                self.failing = Some((Instant::now(), 1));
+                self.failing = Some(Failing { since: last, last, attempts: 1 });
                 tracing::error!("failed to accept a connection: {error}; {}", remedy(error));
             }
         }
     }
 
-    fn recovered(&mut self) {
-        if let Some((since, attempts)) = self.failing.take() {
-            let seconds = since.elapsed().as_secs_f32();
-            tracing::info!(attempts, "connections are accepted again, after {seconds:.1} s");
-        }
+    fn recovered(&mut self, Failing { since, last, attempts }: Failing) {
+        self.failing = None;
+        let seconds = last.duration_since(since).as_secs_f32();
+        tracing::info!(attempts, "connections are accepted again, after {seconds:.1} s");
     }
 
     /// Takes the connections that wait already, and closes the listener. Their clients count on an
