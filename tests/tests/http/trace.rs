@@ -70,7 +70,7 @@ async fn the_calls_of_a_guest_carry_its_trace() {
         linker.instance("wasi:config/store@0.2.0-rc.1")?.func_new(
             "get-all",
             move |mut store, _, _, results| {
-                *sees.lock().unwrap() = store.data_mut().boundary().context.clone();
+                *sees.lock().unwrap() = store.data_mut().boundary().context;
                 results[0] = Val::Result(Ok(Some(Box::new(Val::List(Vec::new())))));
                 Ok(())
             },
