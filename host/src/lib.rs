@@ -16,4 +16,5 @@ pub mod name;
 pub mod observe;
 pub mod provider;
 pub mod report;
+pub mod trace;
 pub mod workload;

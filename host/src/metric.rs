@@ -113,8 +113,26 @@ pub const OUTBOUND_CONNECTIONS: Metric = Metric {
     labels: &["workload"],
 };
 
+/// Connections that are open now.
+pub const CONNECTIONS: Metric = Metric {
+    name: "backplane_connections",
+    kind: Kind::Gauge,
+    description: "Connections of clients that are open now.",
+    labels: &[],
+};
+
+/// Connections that the host cut.
+pub const CONNECTIONS_CUT: Metric = Metric {
+    name: "backplane_connections_cut_total",
+    kind: Kind::Counter,
+    description: "Connections that the host cut. The label `why` says what took too long or failed: \
+                  `head`, the head of a request; `write`, the client's reading of a response; \
+                  `handshake`, that of TLS.",
+    labels: &["why"],
+};
+
 /// Every metric of the host.
-pub const ALL: [Metric; 10] = [
+pub const ALL: [Metric; 12] = [
     CALLS,
     CALL_FAILURES,
     CALLS_PENDING,
@@ -125,6 +143,8 @@ pub const ALL: [Metric; 10] = [
     EGRESS_DENIED,
     OUTBOUND_REQUESTS,
     OUTBOUND_CONNECTIONS,
+    CONNECTIONS,
+    CONNECTIONS_CUT,
 ];
 
 #[cfg(test)]

@@ -117,7 +117,13 @@ impl Lab {
 
     /// The program, without any setting of the caller's; its state is in this folder.
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.command_of(program().as_ref());
+        command.args(arguments);
+        command
+    }
+
+    fn command_of(&self, program: &OsStr) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BACKPLANE_") {
                 command.env_remove(name);
@@ -128,7 +134,6 @@ impl Lab {
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("RUST_BACKTRACE")
             .envs(self.1.iter().map(|(name, value)| (name, value)))
-            .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command
@@ -153,7 +158,23 @@ impl Lab {
 
     /// Starts the program and waits until it listens.
     pub async fn start<A: AsRef<OsStr>>(&self, arguments: impl AsRef<[A]>) -> Running {
-        let mut command = self.command(arguments.as_ref());
+        Self::listening(self.command(arguments.as_ref())).await
+    }
+
+    /// Starts the program with so many files that it may have open.
+    pub async fn start_with_files<A: AsRef<OsStr>>(
+        &self,
+        files: u32,
+        arguments: impl AsRef<[A]>,
+    ) -> Running {
+        let program = program();
+        let mut command = self.command_of("sh".as_ref());
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string()]);
+        command.arg(program).args(arguments.as_ref());
+        Self::listening(command).await
+    }
+
+    async fn listening(mut command: Command) -> Running {
         let line = line(&command);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -264,15 +285,42 @@ impl Running {
         assert!(found, "{}: no `{text}` in: {}", self.line, *self.log.borrow());
     }
 
-    /// Ends it by SIGTERM, as a supervisor does; it ends well and has not panicked.
-    pub async fn stop(mut self) {
-        let process = nix::unistd::Pid::from_raw(self.child.id().unwrap().cast_signed());
+    /// Where it listens: `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Its process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        self.log.borrow().clone()
+    }
+
+    /// Asks it to stop, as a supervisor does.
+    pub fn terminate(&self) {
+        let process = nix::unistd::Pid::from_raw(self.id().cast_signed());
         nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits for its end; says its exit code and its log. It has not panicked.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
         let status = within("stopping", self.child.wait()).await.unwrap();
         within("the log's end", &mut self.reader).await.unwrap();
-        let log = self.log.borrow().clone();
+        let log = self.log();
         println!("$ {}\n{log}{status}\n", self.line);
-        assert_eq!(status.code(), Some(0), "{}: {log}", self.line);
         assert_no_panic(&self.line, &log);
+        (status.code(), log)
+    }
+
+    /// Ends it by SIGTERM; it ends well and has not panicked.
+    pub async fn stop(self) {
+        self.terminate();
+        let line = self.line.clone();
+        let (code, log) = self.ended().await;
+        assert_eq!(code, Some(0), "{line}: {log}");
     }
 }

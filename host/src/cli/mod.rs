@@ -8,6 +8,7 @@
 mod bug;
 mod config;
 pub mod extensions;
+mod files;
 pub mod flags;
 mod host;
 pub mod inspect;

@@ -1,11 +1,12 @@
 //! What `host`, `run` and `inspect` have in common: a host from the configuration, and its errors.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
+use super::files;
 use crate::{
     config::Config,
     control::{ControlError, Host, Settings},
-    http::{Router, Server, signal},
+    http::{Router, Server, Serving, Tls, signal::Signals},
     observe,
     provider::set::Enabled,
     report::Report,
@@ -48,7 +49,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Serves the workloads until SIGTERM or SIGINT, drains, and ends the host.
+/// Serves the workloads until SIGTERM or SIGINT, drains, and ends the host. A second signal ends it at
+/// once, with an error.
 pub(super) async fn serve(
     config: &Config,
     host: Host,
@@ -58,38 +60,68 @@ pub(super) async fn serve(
     let router = Router::new(routed).map_err(|error| {
         Report::bad_input("two workloads answer the same requests").caused_by(error)
     })?;
-    let routes = crate::http::Routes::new(router);
+    files::raise_limit(&config.http.settings);
+    let servers = bind(config).await?;
+    let mut signals = Signals::catch()
+        .map_err(|error| Report::failure("signals cannot be received").caused_by(error))?;
+    let serving = Serving::new(router, config.http.settings.clone());
+    let (stopping, stopped) = tokio::sync::watch::channel(false);
+    let mut servers_end = tokio::task::JoinSet::new();
+    for (server, scheme) in servers {
+        tracing::info!("listening on {scheme}://{}", server.address());
+        let (serving, mut stopped, drain) =
+            (serving.clone(), stopped.clone(), config.shutdown_deadline);
+        let stop = async move { stopped.wait_for(|stop| *stop).await.map(drop) };
+        servers_end.spawn(server.serve(serving, stop, drain));
+    }
+    let signal = signals.next().await;
+    tracing::info!(%signal, "stopping: finishing what runs");
+    let end = async {
+        stopping.send_replace(true);
+        let drained = servers_end.join_all().await;
+        let cut: usize = drained.iter().map(|drained| drained.cut).sum();
+        if cut > 0 {
+            tracing::warn!("{cut} requests did not end within {:?}", config.shutdown_deadline);
+        }
+        // The routes and the workloads hold the bindings, which end before their providers do.
+        drop((serving, workloads));
+        host.shutdown().await;
+        tracing::info!("stopped");
+    };
+    tokio::select! {
+        () = end => Ok(()),
+        signal = signals.next() => Err(Report::failure(format_args!(
+            "stopped at once by a second signal, {signal}: what still ran was cut"
+        ))),
+    }
+}
+
+/// Takes every address, with what it is spoken to as.
+async fn bind(config: &Config) -> Result<Vec<(Server, &'static str)>, Report> {
     let mut servers = Vec::new();
     for address in &config.http.listen {
-        let server = Server::bind(*address).await.map_err(|error| {
-            Report::bad_input(format_args!("cannot listen on {address}")).caused_by(error)
+        servers.push((listen(*address).await?, "http"));
+    }
+    if let Some(tls) = &config.http.tls {
+        let certificates = Tls::load(tls.settings.clone()).map_err(|error| {
+            let report = Report::bad_input("TLS cannot be served").caused_by(error);
+            match &config.file {
+                Some(file) => report.at(file.display()),
+                None => report,
+            }
         })?;
-        servers.push(server);
+        for address in &tls.listen {
+            servers.push((listen(*address).await?.with_tls(certificates.clone()), "https"));
+        }
+        tokio::spawn(certificates.watch());
     }
-    let stop = signal::stop()
-        .map_err(|error| Report::failure("signals cannot be received").caused_by(error))?;
-    let (stopping, stopped) = tokio::sync::watch::channel(false);
-    let mut serving = tokio::task::JoinSet::new();
-    for server in servers {
-        tracing::info!("listening on http://{}", server.address());
-        let (routes, mut stopped, drain) =
-            (routes.clone(), stopped.clone(), config.shutdown_deadline);
-        let stop = async move { stopped.wait_for(|stop| *stop).await.map(drop) };
-        serving.spawn(server.serve(routes, stop, drain));
-    }
-    let signal = stop.await;
-    tracing::info!(%signal, "stopping: finishing what runs");
-    stopping.send_replace(true);
-    let drained = serving.join_all().await;
-    let cut: usize = drained.iter().map(|drained| drained.cut).sum();
-    if cut > 0 {
-        tracing::warn!("{cut} requests did not end within {:?}", config.shutdown_deadline);
-    }
-    // The routes and the workloads hold the bindings, which end before their providers do.
-    drop((routes, workloads));
-    host.shutdown().await;
-    tracing::info!("stopped");
-    Ok(())
+    Ok(servers)
+}
+
+async fn listen(address: SocketAddr) -> Result<Server, Report> {
+    Server::bind(address).await.map_err(|error| {
+        Report::bad_input(format_args!("cannot listen on {address}")).caused_by(error)
+    })
 }
 
 /// An error of the host, with the place in the configuration that it is about.

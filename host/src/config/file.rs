@@ -13,6 +13,7 @@ use super::{
     written::{Bound, HostName, LogFilter, NameLookup, PathPrefix, Size, Target},
 };
 use crate::{
+    http,
     name::{Digest, ProviderName, WorkloadName},
     workload::{
         egress::{HttpTarget, ListenTarget, SocketTarget},
@@ -61,12 +62,122 @@ pub(super) struct File {
 pub(super) struct Http {
     /// The addresses that requests are taken on. Port 0 takes a free port.
     pub(super) listen: List<Typed<SocketAddr>>,
+    /// Connections that are open at once; more wait.
+    pub(super) connections: Count,
+    /// A request's head, in bytes.
+    pub(super) head_size: Typed<Size>,
+    /// Header fields of a request.
+    pub(super) head_fields: Count,
+    /// Time from the first byte of a request's head to its last.
+    pub(super) head_timeout: Typed<Bound>,
+    /// Time that a connection stays open without a request.
+    pub(super) idle_timeout: Typed<Bound>,
+    /// Time in which a byte of a request's body has to come, where the guest waits for it.
+    pub(super) body_timeout: Typed<Bound>,
+    /// Time in which the client has to take something of a response.
+    pub(super) write_timeout: Typed<Bound>,
+    /// What is HTTP/2's own.
+    pub(super) http2: Http2,
+    /// TLS.
+    pub(super) tls: Tls,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: List(vec![Typed(SocketAddr::from(([127, 0, 0, 1], 8080)))]) }
+        let settings = http::Settings::default();
+        Self {
+            listen: List(vec![Typed(SocketAddr::from(([127, 0, 0, 1], 8080)))]),
+            connections: Count::saturating(settings.connections),
+            head_size: Typed(Size(settings.head_size as u64)),
+            head_fields: Count::saturating(settings.head_fields),
+            head_timeout: Typed(Bound(settings.head_timeout)),
+            idle_timeout: Typed(Bound(settings.idle_timeout)),
+            body_timeout: Typed(Bound(settings.body_timeout)),
+            write_timeout: Typed(Bound(settings.write_timeout)),
+            http2: Http2::default(),
+            tls: Tls::default(),
+        }
     }
+}
+
+/// What is HTTP/2's own.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Http2 {
+    /// Streams that a client may have open at once on a connection.
+    pub(super) streams: Count,
+    /// Streams that may be reset before they have begun, or for an error, before the connection ends.
+    pub(super) resets: Count,
+    /// What a client may send ahead of the guest in a stream, in bytes.
+    pub(super) stream_window: Typed<Size>,
+    /// What a client may send ahead in all streams of a connection, in bytes.
+    pub(super) connection_window: Typed<Size>,
+    /// How often the client is asked whether it is still there, and how long it has to answer.
+    pub(super) ping: Typed<Bound>,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        let settings = http::Http2::default();
+        Self {
+            streams: Count::saturating(settings.streams as usize),
+            resets: Count::saturating(settings.resets),
+            stream_window: Typed(Size(settings.stream_window.into())),
+            connection_window: Typed(Size(settings.connection_window.into())),
+            ping: Typed(Bound(settings.ping)),
+        }
+    }
+}
+
+/// TLS.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Tls {
+    /// The addresses that requests are taken on over TLS. Port 0 takes a free port.
+    pub(super) listen: List<Typed<SocketAddr>>,
+    /// The oldest version of TLS that is spoken.
+    pub(super) min_version: TlsVersion,
+    /// Time that a client has to agree on keys.
+    pub(super) handshake_timeout: Typed<Bound>,
+    /// The certificates.
+    pub(super) certificates: List<Certificate>,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            listen: List::default(),
+            min_version: TlsVersion::Tls12,
+            handshake_timeout: Typed(Bound(Some(Duration::from_secs(10)))),
+            certificates: List::default(),
+        }
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(super) enum TlsVersion {
+    /// TLS 1.2.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// A certificate and its key.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table with `certificate` and `key`"
+)]
+pub(super) struct Certificate {
+    /// The file of the certificate, and of those that it is signed with.
+    pub(super) certificate: Typed<PathBuf>,
+    /// The file of its private key.
+    pub(super) key: Typed<PathBuf>,
 }
 
 /// The host's own log.
@@ -122,12 +233,7 @@ impl Default for Limits {
             cpu: Typed(Bound(limits.cpu)),
             deadline: Typed(Bound(limits.deadline)),
             request_body: Typed(Size(limits.request_body)),
-            concurrency: Count(
-                u32::try_from(limits.concurrency)
-                    .ok()
-                    .and_then(NonZeroU32::new)
-                    .unwrap_or(NonZeroU32::MAX),
-            ),
+            concurrency: Count::saturating(limits.concurrency),
             hostcall: Typed(Size(limits.hostcall as u64)),
         }
     }
@@ -287,11 +393,13 @@ pub(super) struct Route {
     pub(super) hosts: List<Typed<HostName>>,
     /// The path prefix.
     pub(super) path: Typed<PathPrefix>,
+    /// Whether the guest sees the path without the prefix.
+    pub(super) strip: bool,
 }
 
 impl Default for Route {
     fn default() -> Self {
-        Self { hosts: List::default(), path: Typed(PathPrefix("/".to_owned())) }
+        Self { hosts: List::default(), path: Typed(PathPrefix("/".to_owned())), strip: false }
     }
 }
 

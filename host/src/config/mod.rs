@@ -14,6 +14,7 @@ mod merge;
 mod origin;
 mod problem;
 mod resolve;
+mod serving;
 mod setting;
 mod show;
 #[cfg(test)]
@@ -69,11 +70,24 @@ pub struct Config {
     merged: figment::value::Value,
 }
 
-/// HTTP in.
+/// HTTP in. There is at least one address, of either kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// The addresses that requests are taken on; at least one.
+    /// The addresses that requests are taken on without TLS.
     pub listen: Vec<SocketAddr>,
+    /// Those over TLS, and how it is spoken; none where it is not.
+    pub tls: Option<Tls>,
+    /// What a client may take.
+    pub settings: crate::http::Settings,
+}
+
+/// HTTP in, over TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The addresses; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// How it is spoken.
+    pub settings: crate::http::TlsSettings,
 }
 
 /// The host's own log.

@@ -116,6 +116,8 @@ fn describe(path: &KeyPath, kind: &Kind) -> Report {
                 "provider" => "`provider`, the name of the provider that serves the link",
                 "host" => "`host`, a folder of the host",
                 "guest" => "`guest`, the folder's path as the guest sees it",
+                "certificate" => "`certificate`, the file of the certificate",
+                "key" => "`key`, the file of the certificate's private key",
                 _ => "that key",
             }),
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    Config, Engine, Extension, Http, Log, file,
+    Config, Engine, Extension, Log, file,
     merge::Merged,
     origin::KeyPath,
     problem::Problems,
@@ -33,7 +33,7 @@ pub(super) fn resolve(
     let mut config = Config {
         data: resolver.path(&root.child("data"), file.data.as_ref()),
         plugins: resolver.path(&root.child("plugins"), file.plugins.as_ref()),
-        http: Http { listen: file.http.listen.0.into_iter().map(|Typed(addr)| addr).collect() },
+        http: resolver.http(file.http),
         log: Log { filter: file.log.level.0.0, format: file.log.format },
         shutdown_deadline: file.shutdown.deadline.0,
         engine: Engine { instances: file.engine.instances.0.get(), cache: file.engine.cache },
@@ -50,16 +50,12 @@ pub(super) fn resolve(
         let spec = resolver.workload(name, workload, &config.limits, &outbound);
         config.workloads.push(spec);
     }
-    if config.http.listen.is_empty() {
-        let report = Report::bad_input("`http.listen` is empty");
-        resolver.problems.add(&KeyPath::new(["http", "listen"]), report.expected("an address"));
-    }
     resolver.problems.finish()?;
     Ok(config)
 }
 
-struct Resolver<'a> {
-    problems: Problems<'a>,
+pub(super) struct Resolver<'a> {
+    pub(super) problems: Problems<'a>,
     merged: &'a Merged,
     working_folder: PathBuf,
 }
@@ -78,7 +74,7 @@ const LARGEST_MEMORY: u64 = 4 << 30;
 impl Resolver<'_> {
     /// The written path, made absolute: from the configuration file's folder if it stands there, else
     /// from the folder that the host was started in.
-    fn path(&self, key: &KeyPath, written: Option<&Typed<PathBuf>>) -> PathBuf {
+    pub(super) fn path(&self, key: &KeyPath, written: Option<&Typed<PathBuf>>) -> PathBuf {
         let origin = self.merged.origins.of(key);
         let base = self.working_folder.join(origin.base(&self.working_folder));
         written.map_or(base.clone(), |Typed(path)| base.join(path))
@@ -149,6 +145,7 @@ impl Resolver<'_> {
             http: workload.http.map(|route| Route {
                 hosts: route.hosts.0.into_iter().map(|Typed(host)| host.0).collect(),
                 path: route.path.0.0,
+                strip: route.strip,
             }),
             arguments: workload.arguments.0.into_iter().map(|text| text.0).collect(),
             environment: texts(workload.environment),
@@ -266,9 +263,7 @@ impl Resolver<'_> {
             cpu: over.cpu.map_or(base.cpu, |bound| bound.0.0),
             deadline: over.deadline.map_or(base.deadline, |bound| bound.0.0),
             request_body: over.request_body.map_or(base.request_body, |size| size.0.0),
-            concurrency: over.concurrency.map_or(base.concurrency, |count| {
-                usize::try_from(count.0.get()).unwrap_or(usize::MAX)
-            }),
+            concurrency: over.concurrency.map_or(base.concurrency, Count::size),
             hostcall: over.hostcall.map_or(base.hostcall, |size| bytes(size).unwrap_or(usize::MAX)),
         }
     }

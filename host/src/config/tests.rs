@@ -160,7 +160,38 @@ fn impossible_values_are_refused() {
         ),
         (
             "http.listen = []",
-            "error: `http.listen` is empty\n  --> backplane.toml:1:6\n  expected: an address",
+            "error: `http.listen` is empty\n  --> backplane.toml:1:6\n  expected: an address, here or in \
+             `http.tls.listen`",
+        ),
+        (
+            "http.head-size = \"1B\"",
+            "error: `http.head-size` cannot be had\n  --> backplane.toml:1:6\n  expected: a size from \
+             \"1KiB\" to \"256KiB\"",
+        ),
+        (
+            "http.http2.stream-window = \"1KiB\"",
+            "error: `http.http2.stream-window` cannot be had\n  --> backplane.toml:1:12\n  expected: a \
+             size from \"64KiB\" to \"1GiB\"",
+        ),
+        (
+            "http.tls.listen = \"127.0.0.1:443\"",
+            "error: `http.tls` has no `certificates`\n  --> backplane.toml:1:10\n  expected: a table \
+             `[[http.tls.certificates]]` with `certificate` and `key`",
+        ),
+        (
+            "[[http.tls.certificates]]\ncertificate = \"a\"\nkey = \"b\"",
+            "error: `http.tls` has certificates and no `listen`\n  --> backplane.toml:1:1\n  expected: \
+             an address, such as `listen = \"0.0.0.0:443\"`",
+        ),
+        (
+            "[http.tls]\nlisten = \"127.0.0.1:443\"\ncertificates = [{ certificate = \"a\" }]",
+            "error: `http.tls.certificates[0]` has no `key`\n  --> backplane.toml:3:17\n  expected: \
+             `key`, the file of the certificate's private key",
+        ),
+        (
+            "http.tls.min-version = \"1.1\"",
+            "error: `http.tls.min-version` is `1.1`\n  --> backplane.toml:1:10\n  expected: one of \
+             `1.2`, `1.3`\n  help: did you mean `1.2`?",
         ),
         (
             "log.format = \"jsn\"",
@@ -442,7 +473,20 @@ fn a_workload_is_read_whole() {
     let config = fixture.load();
     let spec = &config.workloads[0];
     assert_eq!(spec.name.as_str(), "shop");
-    assert_eq!(spec.http, Some(Route { hosts: vec!["shop.example".into()], path: "/api".into() }));
+    assert_eq!(
+        spec.http,
+        Some(Route {
+            hosts: vec!["shop.example".into(), "*.shop.example".into()],
+            path: "/api".into(),
+            strip: true
+        })
+    );
+    assert_eq!(config.http.settings.head_size, 16 << 10);
+    assert_eq!(config.http.settings.idle_timeout, None);
+    assert_eq!(config.http.settings.http2.ping, Some(Duration::from_secs(10)));
+    let tls = config.http.tls.as_ref().unwrap();
+    assert!(tls.settings.only_tls_1_3);
+    assert_eq!(tls.settings.certificates[0].key, fixture.path().join("tls/shop.key"));
     assert_eq!(spec.arguments, ["--verbose", "2"]);
     assert_eq!(spec.environment["PORT"], "8080");
     assert_eq!(
@@ -501,7 +545,7 @@ fn printing_hides_secrets_and_says_where_each_value_came_from() {
         "API_TOKEN = \"***\" # environment variable BACKPLANE_WORKLOADS__SHOP__ENVIRONMENT__API_TOKEN"
     );
     assert!(line("url").starts_with("url = \"redis://cache:***@localhost:6379\""), "{toml}");
-    assert_eq!(json["origins"]["limits.memory"]["line"], 14);
+    assert_eq!(json["origins"]["limits.memory"]["line"], 34);
     assert_eq!(json["config"]["limits"]["memory"], "64MiB");
     assert_eq!(json["file"], DEFAULT_FILE);
 }

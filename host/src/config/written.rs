@@ -120,13 +120,14 @@ impl Written for Bound {
     }
 }
 
-/// A host name that requests are routed by: lower case, without scheme and port.
+/// A host name that requests are routed by, or `*.domain`: lower case, without scheme and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HostName(pub(super) String);
 
 impl Written for HostName {
     const NAME: &'static str = "host name";
-    const EXPECTED: &'static str = "a host name such as \"shop.example\", without scheme and port";
+    const EXPECTED: &'static str = "a host name such as \"shop.example\", or \"*.example\" for every \
+                                    name below a domain, without scheme and port";
 
     fn read(text: &str) -> Result<Self, Cow<'static, str>> {
         let address =
@@ -135,7 +136,7 @@ impl Written for HostName {
             // As requests name it.
             return Ok(Self(format!("[{address}]")));
         }
-        if is_host(text) {
+        if is_host(text.strip_prefix("*.").unwrap_or(text)) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
             Err("is not a host name".into())
@@ -481,11 +482,11 @@ mod tests {
 
     #[test]
     fn hosts_paths_and_destinations_are_checked() {
-        for good in ["shop.example", "LOCALHOST", "10.0.0.1", "[::1]"] {
+        for good in ["shop.example", "LOCALHOST", "10.0.0.1", "[::1]", "*.Shop.example"] {
             assert_eq!(read(good), Ok(HostName(good.to_lowercase())));
         }
         assert_eq!(read("::1"), Ok(HostName("[::1]".to_owned())));
-        for bad in ["", "http://x", "x:80", "*.x", "a..b", "a/b"] {
+        for bad in ["", "http://x", "x:80", "*", "*.", "a.*.b", "*.*.b", "*b", "a..b", "a/b"] {
             assert!(read::<HostName>(bad).is_err(), "{bad}");
         }
         for good in [

@@ -1,40 +1,94 @@
 //! Bodies: a request's, cut off at its limit, and a response's, by the guest or by the host.
 
 use std::{
+    future::Future as _,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
-use super::record::Record;
+use super::{activity::Activity, record::Record, streams};
 use crate::workload::ResponseBody;
 
-/// A request's body, which fails for the guest where it grows beyond the limit.
-pub(super) struct Limited {
-    body: Incoming,
-    limit: u64,
-    left: u64,
-    exceeded: Arc<AtomicBool>,
-}
+/// What was wrong with a request's body, for the one who answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fault(Option<Arc<AtomicU8>>);
 
-impl Limited {
-    /// The body, and a flag that tells whether it was too large.
-    pub(super) fn new(body: Incoming, limit: u64) -> (Self, Arc<AtomicBool>) {
-        let exceeded = Arc::new(AtomicBool::new(false));
-        (Self { body, limit, left: limit, exceeded: Arc::clone(&exceeded) }, exceeded)
+impl Fault {
+    const TOO_LARGE: u8 = 1;
+    const TOO_SLOW: u8 = 2;
+
+    fn set(&self, fault: u8) {
+        if let Some(place) = &self.0 {
+            place.store(fault, Ordering::Relaxed);
+        }
+    }
+
+    /// The status that says it; none if nothing was wrong.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self.0.as_ref()?.load(Ordering::Relaxed) {
+            Self::TOO_LARGE => Some(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::TOO_SLOW => Some(StatusCode::REQUEST_TIMEOUT),
+            _ => None,
+        }
     }
 }
 
-impl Body for Limited {
+/// A request's body, which fails for the guest where it grows beyond the limit, or where the guest
+/// waits for it and nothing comes.
+pub(super) struct RequestBody {
+    body: Incoming,
+    limit: u64,
+    left: u64,
+    timeout: Option<Duration>,
+    /// Runs while the guest waits.
+    waiting: Option<Pin<Box<Sleep>>>,
+    fault: Fault,
+    is_read: bool,
+    activity: Arc<Activity>,
+}
+
+impl RequestBody {
+    /// The body, and what will be wrong with it.
+    pub(super) fn new(
+        body: Incoming,
+        limit: u64,
+        timeout: Option<Duration>,
+        activity: &Arc<Activity>,
+    ) -> (Self, Fault) {
+        let is_read = body.is_end_stream();
+        // Most requests have no body, and nothing to go wrong with it.
+        let fault = Fault((!is_read).then(Arc::default));
+        let activity = Arc::clone(activity);
+        let waiting = None;
+        let left = limit;
+        let it =
+            Self { body, limit, left, timeout, waiting, fault: fault.clone(), is_read, activity };
+        (it, fault)
+    }
+
+    /// Ends a wait that has lasted too long.
+    fn in_time(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(timeout) = self.timeout else { return Poll::Pending };
+        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+        self.fault.set(Fault::TOO_SLOW);
+        Poll::Ready(Error::ConnectionReadTimeout)
+    }
+}
+
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -43,17 +97,22 @@ impl Body for Limited {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            return this.in_time(cx).map(|error| Some(Err(error)));
+        };
+        this.waiting = None;
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             match this.left.checked_sub(data.len() as u64) {
                 Some(left) => this.left = left,
                 None => {
                     this.left = 0;
-                    this.exceeded.store(true, Ordering::Relaxed);
+                    this.fault.set(Fault::TOO_LARGE);
                     return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(this.limit)))));
                 }
             }
         }
+        this.is_read |=
+            frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
         Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
     }
 
@@ -63,6 +122,14 @@ impl Body for Limited {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.is_read && !self.body.is_end_stream() {
+            self.activity.left_unread();
+        }
     }
 }
 
@@ -85,6 +152,20 @@ impl Reply {
     pub(super) fn host(text: impl Into<Bytes>, record: Record) -> Self {
         Self { body: Source::Host(Full::new(text.into())), record }
     }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Source::Guest(body) = &self.body
+            && !body.is_read()
+        {
+            self.record.left();
+        }
+    }
 }
 
 impl Body for Reply {
@@ -96,10 +177,15 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        let frame = ready!(match &mut this.body {
+        let polled = match &mut this.body {
             Source::Guest(body) => Pin::new(body).poll_frame(cx),
             Source::Host(body) => Pin::new(body).poll_frame(cx).map_err(Error::from),
-        });
+        };
+        let Poll::Ready(frame) = polled else {
+            streams::Body::Waits.tell();
+            return Poll::Pending;
+        };
+        streams::Body::Gave.tell();
         match &frame {
             Some(Ok(frame)) => this.record.sent(frame.data_ref().map_or(0, Bytes::len)),
             Some(Err(_)) => this.record.cut_off(),

@@ -1,16 +1,9 @@
 //! From a request on a connection to the workload that answers it, and back.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{self, HeaderName},
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
@@ -18,22 +11,44 @@ use hyper::body::Incoming;
 use tracing::Instrument as _;
 
 use super::{
-    body::{Limited, Reply},
-    record::Record,
-    route::Routes,
+    body::{Reply, RequestBody},
+    connection::Context,
+    record::{REQUEST_ID, Record},
 };
 use crate::workload::Ended;
-
-/// Joins the lines about one request, in the host's log and the guest's.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long a client is asked to wait before it tries again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// The longest host name that there is (RFC 1035, section 2.3.4).
+const LONGEST_HOST: usize = 255;
+
 /// Answers one request.
-pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> Response<Reply> {
-    let id = request_id(&mut request);
-    let mut record = Record::new(request.method().clone(), request.uri().path(), id);
+pub(super) async fn respond(
+    context: Arc<Context>,
+    mut request: Request<Incoming>,
+) -> Response<Reply> {
+    // Before the host adds its own.
+    let fields = request.headers().len();
+    let record = Record::new(Arc::clone(&context), &mut request);
+    let mut response = if fields > context.serving.settings().head_fields {
+        refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, record)
+    } else {
+        answer(&context, request, record).await
+    };
+    if response.body().record().is_last() {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    response
+}
+
+async fn answer(
+    context: &Context,
+    mut request: Request<Incoming>,
+    mut record: Record,
+) -> Response<Reply> {
     if request.method() == Method::CONNECT {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, record);
     }
@@ -41,8 +56,10 @@ pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> 
         Ok(authority) => authority,
         Err(status) => return refuse(status, record),
     };
-    let host = authority.host().to_ascii_lowercase();
-    let Some(workload) = routes.current().find(&host, request.uri().path()).cloned() else {
+    let mut space = [0; LONGEST_HOST];
+    let found = in_lower_case(authority.host(), &mut space)
+        .and_then(|host| context.serving.routes().find(host, request.uri().path()));
+    let Some((workload, strip)) = found else {
         return refuse(StatusCode::NOT_FOUND, record);
     };
     record.routed_to(&workload);
@@ -50,15 +67,17 @@ pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> 
     if request.body().size_hint().lower() > limit {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, record);
     }
-    if set_target(&mut request, authority).is_err() {
+    let scheme = if context.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+    if set_target(&mut request, scheme, authority, strip).is_err() {
         return refuse(StatusCode::BAD_REQUEST, record);
     }
     let (parts, body) = request.into_parts();
-    let (body, too_large) = Limited::new(body, limit);
-    let span = tracing::info_span!("request", workload = %workload.name(), id = record.id());
+    let timeout = context.serving.settings().body_timeout;
+    let (body, fault) = RequestBody::new(body, limit, timeout, &context.activity);
+    let span = tracing::info_span!("request", workload = %workload.name(), id = %record.id);
     let result = workload.handle(Request::from_parts(parts, body)).instrument(span).await;
-    if too_large.load(Ordering::Relaxed) {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, record);
+    if let Some(status) = fault.status() {
+        return refuse(status, record);
     }
     match result {
         Ok(response) => {
@@ -67,6 +86,22 @@ pub(super) async fn respond(routes: &Routes, mut request: Request<Incoming>) -> 
         }
         Err(ended) => failed(&ended, record),
     }
+}
+
+/// A host name as routes have it, without the dot that a full name may end in. None if it is longer
+/// than any.
+fn in_lower_case<'a>(host: &'a str, space: &'a mut [u8; LONGEST_HOST]) -> Option<&'a str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.len() > LONGEST_HOST {
+        return None;
+    }
+    if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(host);
+    }
+    let lower = space.get_mut(..host.len())?;
+    lower.copy_from_slice(host.as_bytes());
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
 }
 
 /// What the client may know of how a guest ended: whose fault it is, and whether to try again.
@@ -91,12 +126,12 @@ fn failed(ended: &Ended, record: Record) -> Response<Reply> {
 /// The host's own response: a status, its text and the request's id, and nothing from inside.
 fn refuse(status: StatusCode, mut record: Record) -> Response<Reply> {
     record.answered(status);
-    let id = HeaderValue::from_str(record.id());
+    let id = record.id.value();
     let mut response = Response::new(Reply::host(format!("{status}\n"), record));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    if let Ok(id) = id {
+    if let Some(id) = id {
         headers.insert(REQUEST_ID, id);
     }
     response
@@ -123,30 +158,23 @@ fn authority(request: &Request<Incoming>) -> Result<Authority, StatusCode> {
     Ok(authority)
 }
 
-/// Gives the request the whole URI, which guests of both versions take it apart from.
-fn set_target(request: &mut Request<Incoming>, authority: Authority) -> Result<(), http::Error> {
+/// Gives the request the whole URI, which guests of both versions take it apart from, without the first
+/// bytes of its path.
+fn set_target(
+    request: &mut Request<Incoming>,
+    scheme: Scheme,
+    authority: Authority,
+    strip: usize,
+) -> Result<(), http::Error> {
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    // `OPTIONS *` has no path that a URI could hold.
-    let path = if path.as_str().starts_with('/') { path } else { PathAndQuery::from_static("/") };
+    let path = match path.as_str().get(strip..) {
+        // `OPTIONS *` has no path that a URI could hold.
+        Some(rest) if strip == 0 && !rest.starts_with('/') => PathAndQuery::from_static("/"),
+        _ if strip == 0 => path,
+        Some(rest) if rest.starts_with('/') => PathAndQuery::try_from(rest)?,
+        rest => PathAndQuery::try_from(format!("/{}", rest.unwrap_or_default()))?,
+    };
     *request.uri_mut() =
-        Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build()?;
+        Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build()?;
     Ok(())
-}
-
-/// The id that the client or a proxy gave the request, or a new one, which the guest sees as well.
-fn request_id(request: &mut Request<Incoming>) -> String {
-    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
-    if let Some(id) =
-        given.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        return id.to_owned();
-    }
-    // Unlikely to be another process's, and never twice in one.
-    static BASE: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("request-id"));
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let id = format!("{:016x}", BASE.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)));
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        request.headers_mut().insert(REQUEST_ID, value);
-    }
-    id
 }

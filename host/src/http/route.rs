@@ -1,9 +1,8 @@
 //! Which workload answers a request: by host name, then by the longest path prefix.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
 
 use crate::{
     name::WorkloadName,
@@ -22,7 +21,7 @@ pub struct RouteError {
     pub first: WorkloadName,
     /// The other.
     pub second: WorkloadName,
-    /// The host that both name; none if both answer every host.
+    /// The host or wildcard that both name; none if both answer every host.
     pub host: Option<String>,
     /// The path that both name.
     pub path: String,
@@ -32,6 +31,8 @@ pub struct RouteError {
 #[derive(Debug)]
 pub struct Router<T = Workload> {
     by_host: HashMap<String, Vec<Entry<T>>>,
+    /// Wildcards, by what follows `*.`.
+    by_domain: HashMap<String, Vec<Entry<T>>>,
     any_host: Vec<Entry<T>>,
     targets: Vec<Arc<T>>,
 }
@@ -42,11 +43,18 @@ struct Entry<T> {
     path: String,
     name: WorkloadName,
     target: Arc<T>,
+    /// Whether the target sees the path without this one.
+    strip: bool,
 }
 
 impl<T> Default for Router<T> {
     fn default() -> Self {
-        Self { by_host: HashMap::new(), any_host: Vec::new(), targets: Vec::new() }
+        Self {
+            by_host: HashMap::new(),
+            by_domain: HashMap::new(),
+            any_host: Vec::new(),
+            targets: Vec::new(),
+        }
     }
 }
 
@@ -70,27 +78,40 @@ impl<T> Router<T> {
         route: &Route,
         target: &Arc<T>,
     ) -> Result<(), RouteError> {
-        let path = route.path.trim_end_matches('/');
         self.targets.push(Arc::clone(target));
+        let entry = || Entry {
+            path: route.path.trim_end_matches('/').to_owned(),
+            name: name.clone(),
+            target: Arc::clone(target),
+            strip: route.strip,
+        };
         if route.hosts.is_empty() {
-            return insert(&mut self.any_host, None, path, name, target);
+            return insert(&mut self.any_host, None, entry());
         }
         for host in &route.hosts {
             let host = host.to_ascii_lowercase();
-            let entries = self.by_host.entry(host.clone()).or_default();
-            insert(entries, Some(host), path, name, target)?;
+            let entries = match host.strip_prefix("*.") {
+                Some(domain) => self.by_domain.entry(domain.to_owned()).or_default(),
+                None => self.by_host.entry(host.clone()).or_default(),
+            };
+            insert(entries, Some(host), entry())?;
         }
         Ok(())
     }
 
-    /// The workload that answers a path on a host, which is in lower case and without its port.
-    /// A workload that names the host comes before one that answers every host.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<T>> {
-        let named = self.by_host.get(host).map(Vec::as_slice).unwrap_or_default();
-        [named, &self.any_host]
-            .into_iter()
+    /// The workload that answers a path on a host, which is in lower case and without its port; and how
+    /// much of the path it does not see.
+    ///
+    /// A workload that names the host comes before one that names a domain it is below, the longest
+    /// first, and that before one that answers every host.
+    pub fn find(&self, host: &str, path: &str) -> Option<(&Arc<T>, usize)> {
+        let domains = std::iter::successors(below(host), |domain| below(domain));
+        std::iter::once(self.by_host.get(host))
+            .chain(domains.map(|domain| self.by_domain.get(domain)))
+            .flatten()
+            .chain([&self.any_host])
             .find_map(|entries| entries.iter().find(|entry| is_below(path, &entry.path)))
-            .map(|entry| &entry.target)
+            .map(|entry| (&entry.target, if entry.strip { entry.path.len() } else { 0 }))
     }
 
     /// Every workload in the table.
@@ -99,27 +120,27 @@ impl<T> Router<T> {
     }
 }
 
+/// The domain that a name is in.
+fn below(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, domain)| domain)
+}
+
 /// Keeps the longest paths first, so that the first match is the longest.
 fn insert<T>(
     entries: &mut Vec<Entry<T>>,
     host: Option<String>,
-    path: &str,
-    name: &WorkloadName,
-    target: &Arc<T>,
+    entry: Entry<T>,
 ) -> Result<(), RouteError> {
-    if let Some(other) = entries.iter().find(|entry| entry.path == path) {
+    if let Some(other) = entries.iter().find(|other| other.path == entry.path) {
         return Err(RouteError {
             first: other.name.clone(),
-            second: name.clone(),
+            second: entry.name,
             host,
-            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            path: if entry.path.is_empty() { "/".to_owned() } else { entry.path },
         });
     }
-    let place = entries.partition_point(|entry| entry.path.len() >= path.len());
-    entries.insert(
-        place,
-        Entry { path: path.to_owned(), name: name.clone(), target: Arc::clone(target) },
-    );
+    let place = entries.partition_point(|other| other.path.len() >= entry.path.len());
+    entries.insert(place, entry);
     Ok(())
 }
 
@@ -130,22 +151,27 @@ fn is_below(path: &str, prefix: &str) -> bool {
 
 /// The table that a running server looks into, replaced as workloads come and go.
 #[derive(Debug, Clone, Default)]
-pub struct Routes(Arc<RwLock<Arc<Router>>>);
+pub struct Routes(Arc<ArcSwap<Router>>);
 
 impl Routes {
     /// Begins with a table.
     pub fn new(router: Router) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(router))))
+        Self(Arc::new(ArcSwap::from_pointee(router)))
     }
 
     /// Replaces the table. Requests that have begun go on where they are.
     pub fn replace(&self, router: Router) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
+        self.0.store(Arc::new(router));
     }
 
     /// The table of now.
     pub fn current(&self) -> Arc<Router> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.load_full()
+    }
+
+    /// As [`Router::find`], in the table of now. It takes no lock.
+    pub(super) fn find(&self, host: &str, path: &str) -> Option<(Arc<Workload>, usize)> {
+        self.0.load().find(host, path).map(|(target, strip)| (Arc::clone(target), strip))
     }
 }
 
@@ -166,12 +192,12 @@ mod tests {
         path: &str,
     ) -> Result<(), RouteError> {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let route = Route { hosts, path: path.to_owned() };
+        let route = Route { hosts, path: path.to_owned(), strip: false };
         router.add(&name.parse().unwrap(), &route, &Arc::new(name))
     }
 
     fn find(router: &Router<&'static str>, host: &str, path: &str) -> Option<&'static str> {
-        router.find(host, path).map(|target| **target)
+        router.find(host, path).map(|(target, _)| **target)
     }
 
     #[test]
@@ -191,6 +217,37 @@ mod tests {
         assert_eq!(find(&router, "www.shop.example", "/buy"), Some("shop"));
         assert_eq!(find(&router, "shop.example", "/api"), Some("api"));
         assert_eq!(find(&router, "x", "*"), Some("root"));
+    }
+
+    #[test]
+    fn an_exact_host_comes_before_the_longest_wildcard_and_that_before_any_host() {
+        let mut router = Router::default();
+        add(&mut router, "any", &[], "/").unwrap();
+        add(&mut router, "all", &["*.Example"], "/").unwrap();
+        add(&mut router, "shops", &["*.shop.example"], "/buy").unwrap();
+        add(&mut router, "one", &["a.shop.example"], "/buy/now").unwrap();
+        assert_eq!(find(&router, "a.shop.example", "/buy/now"), Some("one"));
+        assert_eq!(find(&router, "a.shop.example", "/buy"), Some("shops"));
+        assert_eq!(find(&router, "b.a.shop.example", "/buy/now"), Some("shops"));
+        assert_eq!(find(&router, "a.shop.example", "/"), Some("all"));
+        assert_eq!(find(&router, "shop.example", "/buy"), Some("all"));
+        // A wildcard is for what is below its domain.
+        assert_eq!(find(&router, "example", "/"), Some("any"));
+        assert_eq!(find(&router, "notexample", "/"), Some("any"));
+        let error = add(&mut router, "two", &["*.shop.example"], "/buy").unwrap_err();
+        assert!(error.to_string().contains("`*.shop.example` at `/buy`"), "{error}");
+    }
+
+    #[test]
+    fn a_prefix_is_stripped_where_the_route_says_so() {
+        let mut router = Router::default();
+        let route = Route { hosts: Vec::new(), path: "/api/".to_owned(), strip: true };
+        router.add(&"api".parse().unwrap(), &route, &Arc::new("api")).unwrap();
+        add(&mut router, "v2", &[], "/api/v2").unwrap();
+        let stripped = |path| router.find("x", path).map(|(_, strip)| &path[strip..]);
+        assert_eq!(stripped("/api/users"), Some("/users"));
+        assert_eq!(stripped("/api"), Some(""));
+        assert_eq!(stripped("/api/v2/users"), Some("/api/v2/users"));
     }
 
     #[test]

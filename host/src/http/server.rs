@@ -1,23 +1,21 @@
 //! Accepts connections until it is told to stop, and then lets what runs finish.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::watch,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 
-use super::{respond::respond, route::Routes};
-
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long to wait when the operating system has no socket left to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use super::{
+    accept::{Accepted, Acceptor},
+    connection,
+    reload::Tls,
+    route::Routes,
+    serving::Serving,
+};
 
 /// The address to listen on cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +58,7 @@ pub struct Drained {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -68,7 +67,13 @@ impl Server {
         let failed = |source| BindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, tls: None })
+    }
+
+    /// Speaks TLS, and nothing else.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// The address it has.
@@ -76,58 +81,43 @@ impl Server {
         self.address
     }
 
-    /// Serves HTTP/1.1 until `shutdown` is ready. Then it stops accepting, closes idle connections and
-    /// lets requests, and guests that work on behind their response, finish within `drain`.
+    /// Serves HTTP/1.1 and HTTP/2 until `shutdown` is ready. Then it stops accepting, closes idle
+    /// connections and lets requests, and guests that work on behind their response, finish within
+    /// `drain`.
     pub async fn serve(
         self,
-        routes: impl Into<Routes>,
+        serving: impl Into<Serving>,
         shutdown: impl Future,
         drain: Duration,
     ) -> Drained {
-        let routes = routes.into();
+        let serving = serving.into();
         let (stop, stopped) = watch::channel(());
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
+        let mut acceptor = Acceptor::new(self.listener, serving.permits());
+        let serve = |(stream, permit): Accepted| {
+            let served =
+                connection::serve(stream, self.tls.clone(), serving.clone(), stopped.clone());
+            async move {
+                served.await;
+                drop(permit);
+            }
+        };
         loop {
             tokio::select! {
                 biased;
                 _ = &mut shutdown => break,
                 Some(ended) = connections.join_next() => note_panic(ended),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(serve_connection(stream, routes.clone(), stopped.clone()));
-                    }
-                    Err(error) => pause_for(&error).await,
-                },
+                Some(accepted) = acceptor.next() => {
+                    connections.spawn(serve(accepted));
+                }
             }
         }
-        drop(self.listener);
-        drop(stop);
-        finish(connections, &routes, drain).await
-    }
-}
-
-async fn serve_connection(stream: TcpStream, routes: Routes, mut stopped: watch::Receiver<()>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("failed to set TCP_NODELAY: {error}");
-    }
-    let service =
-        service_fn(|request| async { Ok::<_, Infallible>(respond(&routes, request).await) });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        // The sender is dropped to tell everyone.
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        for waiting in acceptor.close() {
+            connections.spawn(serve(waiting));
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!("a connection failed: {error}");
+        drop(stop);
+        finish(connections, serving.routes(), drain).await
     }
 }
 
@@ -157,18 +147,5 @@ fn note_panic(ended: Result<(), JoinError>) {
         && error.is_panic()
     {
         tracing::error!("a connection panicked, which is a fault of the host: {error}");
-    }
-}
-
-/// An error of `accept` is about one connection, or about the process having no file left.
-async fn pause_for(error: &io::Error) {
-    match error.kind() {
-        io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::Interrupted => {}
-        _ => {
-            tracing::warn!("failed to accept a connection: {error}; trying again");
-            sleep(ACCEPT_PAUSE).await;
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! The signals that ask the process to stop.
 
-use std::{fmt, future::Future, io};
+use std::{fmt, io};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
 /// A signal that asked the process to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +22,28 @@ impl fmt::Display for Signal {
     }
 }
 
-/// Catches SIGTERM and SIGINT from now on; the future is ready when one arrives. Called inside a
-/// tokio runtime, as early as possible: before it, a signal ends the process at once.
-pub fn stop() -> io::Result<impl Future<Output = Signal> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+/// The signals that ask the process to stop, caught.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    /// Catches SIGTERM and SIGINT from now on. Called inside a tokio runtime, as early as possible:
+    /// before it, a signal ends the process at once.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = terminate.recv() => Signal::Terminate,
-            _ = interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
         }
-    })
+    }
 }

@@ -30,7 +30,7 @@ use super::{
     limits::{Guarded, Progress},
     prepare::HttpPre,
 };
-use crate::boundary::call::CallError;
+use crate::{boundary::call::CallError, trace::Trace};
 
 /// How long a request may wait for one of the workload's others to end.
 const WAIT: Duration = Duration::from_millis(500);
@@ -147,6 +147,9 @@ impl Workload {
                 return Err(Ended::Host(error));
             }
         };
+        if let Some(trace) = Trace::of(request.headers()) {
+            store.data_mut().set_trace(trace);
+        }
         let result = self.call(&mut store, request, head, body_gone).await;
         progress.ended(result.is_ok());
         result.map_err(|error| self.failure(&store, error))
@@ -291,6 +294,13 @@ pub struct ResponseBody {
     _held: oneshot::Sender<()>,
 }
 
+impl ResponseBody {
+    /// Whether it was read to its end, or is of a response that has none to read.
+    pub fn is_read(&self) -> bool {
+        self.is_read
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Error;
@@ -307,6 +317,8 @@ impl Body for ResponseBody {
                     *left = left.saturating_sub(data.len() as u64);
                     this.is_read |= *left == 0;
                 }
+                // Whoever reads asks no more after these.
+                this.is_read |= frame.is_trailers() || this.body.is_end_stream();
             }
             Some(Err(_)) => {}
             None if this.progress.has_failed() => {

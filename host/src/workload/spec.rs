@@ -54,15 +54,18 @@ impl Spec {
 /// Which HTTP requests a workload answers. By default every one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Host names, lower case, without port; empty for every host.
+    /// Host names, lower case, without port, and `*.domain` for every name below a domain; empty for
+    /// every host.
     pub hosts: Vec<String>,
     /// The path prefix, beginning with `/`; a request matches at a whole segment.
     pub path: String,
+    /// Whether the guest sees the path without the prefix.
+    pub strip: bool,
 }
 
 impl Default for Route {
     fn default() -> Self {
-        Self { hosts: Vec::new(), path: "/".to_owned() }
+        Self { hosts: Vec::new(), path: "/".to_owned(), strip: false }
     }
 }
 

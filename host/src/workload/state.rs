@@ -12,7 +12,10 @@ use super::{
     spec::{Preopen, Spec},
     stdio::{LogStream, Stream},
 };
-use crate::boundary::{StoreData, StoreState};
+use crate::{
+    boundary::{StoreData, StoreState},
+    trace::Trace,
+};
 
 /// The data of a store.
 pub struct State {
@@ -40,6 +43,12 @@ impl State {
     /// Where the names that the guest looks up are noted, if its sockets are granted by name.
     pub(super) fn looked_up(&self) -> Option<&LookedUp> {
         self.looked_up.as_ref()
+    }
+
+    /// Says which trace the calls of this store belong to.
+    pub(super) fn set_trace(&mut self, trace: Trace) {
+        self.boundary.context.trace_id = trace.trace_id();
+        self.boundary.context.span_id = trace.span_id();
     }
 
     /// Whether the guest has been denied memory.

@@ -39,7 +39,7 @@ async fn echoes_while_the_body_is_sent(guest: &str) {
     within(host.idle()).await;
 }
 
-async fn read_until(stream: &mut TcpStream, seen: &mut String, text: &str) {
+pub(crate) async fn read_until(stream: &mut TcpStream, seen: &mut String, text: &str) {
     while !seen.contains(text) {
         let mut buffer = [0; 1024];
         let count = stream.read(&mut buffer).await.unwrap();
@@ -102,6 +102,7 @@ async fn hosts_and_paths_choose_the_workload() {
         spec.http = Some(Route {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             path: path.to_owned(),
+            strip: false,
         });
         spec
     };
@@ -119,6 +120,34 @@ async fn hosts_and_paths_choose_the_workload() {
     assert_eq!(get("else.example", "/api/x").await.1, "ok\n");
     assert_eq!(get("else.example", "/apis").await, (404, "404 Not Found\n".to_owned()));
     assert_eq!(get("else.example", "/").await, (404, "404 Not Found\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_wildcard_takes_what_is_below_its_domain_and_a_prefix_can_be_stripped() {
+    let route = |name: &str, guest: &str, host: &str, path: &str, strip| {
+        let mut spec = spec(guest);
+        spec.name = name.parse().unwrap();
+        spec.http = Some(Route { hosts: vec![host.to_owned()], path: path.to_owned(), strip });
+        spec
+    };
+    let host = Host::start([
+        route("exact", "hello", "a.shop.example", "/", false),
+        route("below", "misbehave", "*.shop.example", "/api", true),
+    ])
+    .await;
+    let get = async |name: &str, path: &str| {
+        let response = host.request("GET", path).header("host", name).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(get("A.Shop.example.", "/api/see").await.1, "Hello from Backplane\n");
+    let (_, seen) = get("B.shop.example:80", "/api/see?x=/api").await;
+    assert!(seen.starts_with("GET http://B.shop.example:80/see?x=/api\n"), "{seen}");
+    for path in ["/api", "/api/", "/api?x=1"] {
+        assert_eq!(get("b.shop.example", path).await, (200, "ok\n".to_owned()), "{path}");
+    }
+    assert_eq!(get("b.shop.example", "/apis/see").await.0, 404);
+    assert_eq!(get("shop.example", "/api").await.0, 404);
+    assert_eq!(get(&format!("{}.shop.example", "x".repeat(300)), "/api").await.0, 404);
 }
 
 #[tokio::test]

@@ -5,8 +5,14 @@
 mod answers;
 mod commands;
 mod components;
+mod conformance;
+mod faults;
 mod grants;
+mod http2;
 mod limits;
 mod observed;
+mod program;
 mod stopping;
 mod support;
+mod tls;
+mod trace;

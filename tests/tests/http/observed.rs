@@ -16,10 +16,10 @@ use crate::support::{Host, spec, within};
 
 /// The log of this thread, which runs the whole of its test.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn capture() -> (Self, DefaultGuard) {
+    pub(crate) fn capture() -> (Self, DefaultGuard) {
         keep_callsites_enabled();
         let log = Self::default();
         let subscriber =
@@ -27,15 +27,31 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// The line that has all of these.
-    fn line(&self, parts: &[&str]) -> String {
+    pub(crate) fn line(&self, parts: &[&str]) -> String {
+        let line = self.find(parts);
+        line.unwrap_or_else(|| panic!("no line with {parts:?} in\n{}", self.text()))
+    }
+
+    fn find(&self, parts: &[&str]) -> Option<String> {
         let text = self.text();
         let line = text.lines().find(|line| parts.iter().all(|part| line.contains(part)));
-        line.unwrap_or_else(|| panic!("no line with {parts:?} in\n{text}")).to_owned()
+        line.map(str::to_owned)
+    }
+
+    /// Waits for the line that has all of these.
+    pub(crate) async fn until(&self, parts: &[&str]) -> String {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            if let Some(line) = self.find(parts) {
+                return line;
+            }
+            ticks.tick().await;
+        }
     }
 }
 
@@ -114,7 +130,17 @@ async fn each_request_has_one_line_without_its_query() {
     let host = Host::start([limited()]).await;
     assert_eq!(host.get("/stream?bytes=1000&secret=x").await.0, 200);
     within(host.idle()).await;
-    let line = log.line(&["access", "method=GET", "path=\"/stream\"", "status=200", "bytes=1000"]);
+    let parts = [
+        "access",
+        "method=GET",
+        "path=\"/stream\"",
+        "version=HTTP/1.1",
+        "tls=false",
+        "status=200",
+        "bytes=1000",
+        "trace=",
+    ];
+    let line = log.line(&parts);
     assert!(!line.contains("secret"), "{line}");
     assert!(line.contains("done") && line.contains("workload=\"shop\""), "{line}");
 }

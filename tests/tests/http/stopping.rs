@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backplane::http::{
     Server,
-    signal::{self, Signal},
+    signal::{Signal, Signals},
 };
 use nix::sys::signal::{Signal as Unix, raise};
 use tokio::{
@@ -56,8 +56,8 @@ async fn a_port_in_use_is_named_with_a_way_out() {
 async fn sigterm_and_sigint_ask_to_stop() {
     for (sent, expected) in [(Unix::SIGTERM, Signal::Terminate), (Unix::SIGINT, Signal::Interrupt)]
     {
-        let stop = signal::stop().unwrap();
+        let mut signals = Signals::catch().unwrap();
         raise(sent).unwrap();
-        assert_eq!(within(stop).await, expected);
+        assert_eq!(within(signals.next()).await, expected);
     }
 }

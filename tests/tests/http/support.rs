@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use backplane::{
-    engine::{Engines, Settings},
-    http::{Drained, Router, Server},
+    engine::{self, Engines},
+    http::{Drained, Router, Routes, Server, Serving, Settings, Tls},
     workload::{
         PrepareError, Workload,
         spec::{Limits, Network, Route, Spec},
@@ -23,7 +23,7 @@ pub(crate) fn spec(guest: &str) -> Spec {
     Spec {
         name: guest.parse().unwrap(),
         component: component(guest),
-        http: Some(Route { hosts: Vec::new(), path: "/".to_owned() }),
+        http: Some(Route::default()),
         arguments: Vec::new(),
         environment: Default::default(),
         preopens: Vec::new(),
@@ -39,7 +39,7 @@ pub(crate) fn spec(guest: &str) -> Spec {
 pub(crate) fn engines_for(instances: u32) -> Engines {
     crate::observed::keep_callsites_enabled();
     let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
-    Engines::new(&Settings { cache, instances }).unwrap()
+    Engines::new(&engine::Settings { cache, instances }).unwrap()
 }
 
 pub(crate) fn engines() -> Engines {
@@ -48,6 +48,19 @@ pub(crate) fn engines() -> Engines {
 
 pub(crate) async fn prepare(engines: &Engines, spec: Spec) -> Result<Arc<Workload>, PrepareError> {
     Workload::prepare(engines, spec, |_, _| Ok(())).await.map(Arc::new)
+}
+
+/// How a server serves.
+pub(crate) struct Options {
+    pub(crate) drain: Duration,
+    pub(crate) settings: Settings,
+    pub(crate) tls: Option<Tls>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(10), settings: Settings::default(), tls: None }
+    }
 }
 
 /// A server that runs until it is stopped or dropped.
@@ -69,15 +82,37 @@ impl Host {
         specs: impl IntoIterator<Item = Spec>,
         drain: Duration,
     ) -> Self {
+        Self::start_as(engines, specs, Options { drain, ..Options::default() }).await
+    }
+
+    /// A server with other limits than by default.
+    pub(crate) async fn limited(
+        specs: impl IntoIterator<Item = Spec>,
+        limit: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut options = Options::default();
+        limit(&mut options.settings);
+        Self::start_as(&engines(), specs, options).await
+    }
+
+    pub(crate) async fn start_as(
+        engines: &Engines,
+        specs: impl IntoIterator<Item = Spec>,
+        options: Options,
+    ) -> Self {
         let mut workloads = Vec::new();
         for spec in specs {
             workloads.push(prepare(engines, spec).await.unwrap());
         }
         let router = Router::new(workloads.iter().cloned()).unwrap();
-        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let mut server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        if let Some(tls) = options.tls {
+            server = server.with_tls(tls);
+        }
+        let serving = Serving::new(Routes::new(router), options.settings);
         let address = server.address();
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(server.serve(router, stopped, drain));
+        let served = tokio::spawn(server.serve(serving, stopped, options.drain));
         // A pool would hide when connections are closed.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         Self { address, workloads, stop: Some(stop), served, client }
@@ -97,10 +132,16 @@ impl Host {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// What a client sees that sends these bytes and reads to the end.
-    pub(crate) async fn raw(&self, request: &str) -> String {
+    /// A connection that has sent these bytes.
+    pub(crate) async fn send(&self, request: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// What a client sees that sends these bytes and reads to the end.
+    pub(crate) async fn raw(&self, request: &str) -> String {
+        let mut stream = self.send(request).await;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer).into_owned()

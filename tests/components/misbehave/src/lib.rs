@@ -8,12 +8,15 @@
 //! | `/trap` | traps before it answers |
 //! | `/trap-late?bytes=N` | traps when N bytes of the body are sent |
 //! | `/silent` | returns without an answer |
+//! | `/twice` | answers, and answers again |
 //! | `/hang` | waits for ever and uses no CPU |
 //! | `/timer?ms=N` | answers after N milliseconds |
 //! | `/stream?bytes=N` | answers with a body of N bytes, `0123456789` over and over |
 //! | `/cut?bytes=N` | ends without finishing its body after N bytes |
 //! | `/ignore-body` | answers without reading the request's body |
 //! | `/count-body` | reads the request's body and answers with its length |
+//! | `/trailers` | reads the request's body and sends its trailers back |
+//! | `/see` | answers with what it sees of the request: method, URI and header fields |
 //! | `/config`, `/config?key=K` | answers with its `wasi:config/store` |
 //! | `/environment` | answers with its environment |
 //! | `/log?text=T` | writes T to standard output and to standard error |
@@ -22,14 +25,14 @@
 
 use std::{
     hint::black_box,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
 };
 
 use guest_support::{Response, Target, body, respond};
 use wasip2::{
     clocks::monotonic_clock,
     exports::http::incoming_handler::Guest,
-    http::types::{IncomingRequest, ResponseOutparam},
+    http::types::{Fields, IncomingBody, IncomingRequest, Method, ResponseOutparam, Scheme},
 };
 
 mod bindings {
@@ -70,6 +73,13 @@ impl Guest for Misbehave {
                 core::arch::wasm32::unreachable()
             }
             "/silent" => {}
+            "/twice" => {
+                // SAFETY: the handle is the host's to check. It is gone when it is used again, which
+                // traps, and is dropped by nobody then.
+                let again = unsafe { ResponseOutparam::from_handle(out.handle()) };
+                respond(out, 200, "once\n");
+                respond(again, 200, "twice\n");
+            }
             "/hang" => loop {
                 wait(u64::MAX / 2);
             },
@@ -86,6 +96,8 @@ impl Guest for Misbehave {
                 Ok(bytes) => respond(out, 200, format!("{}\n", bytes.len())),
                 Err(error) => respond(out, 400, format!("{error}\n")),
             },
+            "/trailers" => told(trailers(&request, out)),
+            "/see" => respond(out, 200, see(&request)),
             "/config" => match config(target.text("key")) {
                 Ok(text) => respond(out, 200, text),
                 Err(error) => respond(out, 500, format!("{error:?}\n")),
@@ -139,6 +151,46 @@ fn stream(out: ResponseOutparam, bytes: u64) -> io::Result<Response> {
     }
     response.stream().blocking_flush().map_err(|error| io::Error::other(error.to_string()))?;
     Ok(response)
+}
+
+/// Sends a request's trailers back, behind the length of its body.
+fn trailers(request: &IncomingRequest, out: ResponseOutparam) -> io::Result<()> {
+    let failed = |what: &str| io::Error::other(what.to_owned());
+    let body = request.consume().map_err(|()| failed("the body was taken before"))?;
+    let mut stream = body.stream().map_err(|()| failed("the body has no stream"))?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    drop(stream);
+    let future = IncomingBody::finish(body);
+    future.subscribe().block();
+    let received = future.get().and_then(Result::ok).ok_or_else(|| failed("no trailers to get"))?;
+    let trailers = received.map_err(|error| io::Error::other(error.to_string()))?;
+    let names = trailers.as_ref().map(Fields::entries).unwrap_or_default();
+    let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
+    let fields = Fields::new();
+    let announced = fields.set("trailer", &[names.join(", ").into_bytes()]);
+    announced.map_err(|error| io::Error::other(error.to_string()))?;
+    let mut response = Response::begin_with(out, 200, fields)?;
+    response.stream().write_all(format!("{}\n", bytes.len()).as_bytes())?;
+    response.finish_with(trailers)
+}
+
+fn see(request: &IncomingRequest) -> String {
+    let scheme = match request.scheme() {
+        Some(Scheme::Http) => "http",
+        Some(Scheme::Https) => "https",
+        _ => "?",
+    };
+    let method = match request.method() {
+        Method::Get => "GET",
+        _ => "?",
+    };
+    let authority = request.authority().unwrap_or_default();
+    let path = request.path_with_query().unwrap_or_default();
+    let fields = request.headers().entries().into_iter();
+    let fields =
+        fields.map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(&value)));
+    format!("{method} {scheme}://{authority}{path}\n{}", fields.collect::<String>())
 }
 
 fn told(sent: io::Result<()>) {

@@ -98,7 +98,12 @@ pub struct Response {
 impl Response {
     /// Sends the head of a response.
     pub fn begin(out: ResponseOutparam, status: u16) -> io::Result<Self> {
-        let response = OutgoingResponse::new(Fields::new());
+        Self::begin_with(out, status, Fields::new())
+    }
+
+    /// Sends the head of a response, with header fields.
+    pub fn begin_with(out: ResponseOutparam, status: u16, fields: Fields) -> io::Result<Self> {
+        let response = OutgoingResponse::new(fields);
         let (Ok(()), Ok(body)) = (response.set_status_code(status), response.body()) else {
             ResponseOutparam::set(out, Err(ErrorCode::InternalError(None)));
             return Err(io::Error::other("this is no status of a response"));
@@ -115,9 +120,15 @@ impl Response {
 
     /// Ends the body.
     pub fn finish(self) -> io::Result<()> {
+        self.finish_with(None)
+    }
+
+    /// Ends the body, with trailers.
+    pub fn finish_with(self, trailers: Option<Fields>) -> io::Result<()> {
         self.stream.blocking_flush().map_err(|error| io::Error::other(error.to_string()))?;
         drop(self.stream);
-        OutgoingBody::finish(self.body, None).map_err(|error| io::Error::other(error.to_string()))
+        OutgoingBody::finish(self.body, trailers)
+            .map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
