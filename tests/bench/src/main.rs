@@ -4,6 +4,7 @@
 //! rows as JSON where asked to, and ends with 1 when a row is missing or misses its target.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod boundary;
 mod http;

@@ -145,7 +145,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a name, as [`host_name`] writes it, is one of them.
+    /// Whether a name, as `host_name` writes it, is one of them.
     pub fn has_name(&self, name: &str) -> bool {
         match self {
             Self::Any => true,
