@@ -180,7 +180,7 @@ fn impossible_values_are_refused() {
         ),
         (
             "[[http.tls.certificates]]\ncertificate = \"a\"\nkey = \"b\"",
-            "error: `http.tls` has certificates and no `listen`\n  --> backplane.toml:1:1\n  expected: \
+            "error: `http.tls` has certificates and no `listen`\n  --> backplane.toml:1:12\n  expected: \
              an address, such as `listen = \"0.0.0.0:443\"`",
         ),
         (
@@ -539,7 +539,7 @@ fn printing_hides_secrets_and_says_where_each_value_came_from() {
         let line = toml.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:57:1");
+    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:77:1");
     assert_eq!(
         line("API_TOKEN"),
         "API_TOKEN = \"***\" # environment variable BACKPLANE_WORKLOADS__SHOP__ENVIRONMENT__API_TOKEN"
