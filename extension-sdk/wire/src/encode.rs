@@ -1,9 +1,6 @@
 //! The Rust types that have a WIT type, written.
 
-use crate::{Form, Writer};
-
-/// The most bytes of a list's length.
-const LENGTH: usize = 5;
+use crate::{Form, Writer, room};
 
 /// A Rust type that a WIT type maps to, and how its value is written.
 ///
@@ -84,7 +81,7 @@ impl Encode for str {
 
     #[inline]
     fn size_hint(&self) -> usize {
-        self.len() + LENGTH
+        room(self.len())
     }
 }
 
@@ -96,7 +93,7 @@ impl Encode for String {
 
     #[inline]
     fn size_hint(&self) -> usize {
-        self.len() + LENGTH
+        room(self.len())
     }
 }
 
@@ -113,7 +110,7 @@ impl Encode for bytes::Bytes {
 
     #[inline]
     fn size_hint(&self) -> usize {
-        self.len() + LENGTH
+        room(self.len())
     }
 }
 
@@ -135,7 +132,7 @@ impl<T: Encode> Encode for [T] {
     #[inline]
     fn size_hint(&self) -> usize {
         // In memory an element is about as large as on the wire, what it points to apart.
-        size_of_val(self) + LENGTH
+        room(size_of_val(self))
     }
 }
 

@@ -54,6 +54,15 @@ const BLOCK_ALIGN: usize = 32;
 /// From how many bytes on a block is aligned.
 const ALIGNED_FROM: usize = 512;
 
+/// The most that comes before the bytes of a string or list: its length, and what is skipped.
+pub const BLOCK_OVERHEAD: usize = 5 + BLOCK_ALIGN - 1;
+
+/// Room that a string or list of so many bytes takes, what comes before it included.
+#[inline]
+const fn room(bytes: usize) -> usize {
+    if bytes < ALIGNED_FROM { bytes + 5 } else { bytes + BLOCK_OVERHEAD }
+}
+
 /// The bytes to skip at `offset` before a block of `length` bytes.
 #[inline]
 const fn padding(form: Form, offset: usize, length: usize) -> usize {
@@ -137,6 +146,17 @@ mod tests {
         assert_eq!(to_vec(&vec!["a"], Form::Local), [1, 1, b'a']);
         assert_eq!(to_vec(&vec![vec![1_u8]], Form::Local), [1, 1, 1]);
         assert_eq!(to_vec(&(vec![1_u8], 2_u8), Form::Local), [1, 1, 2]);
+    }
+
+    #[test]
+    fn a_hint_makes_room_for_all_of_a_message() {
+        for bytes in [0, 1, 100, 511, 512, 4000, 1 << 20] {
+            let value = Ok::<_, String>(Some(vec![7_u8; bytes]));
+            let mut writer = Writer::with_capacity(Form::Local, value.size_hint());
+            let capacity = writer.capacity();
+            value.encode_message(&mut writer);
+            assert_eq!(writer.capacity(), capacity, "{bytes} bytes");
+        }
     }
 
     #[test]

@@ -78,6 +78,12 @@ impl Writer {
         self.bytes.is_empty()
     }
 
+    /// Bytes that it has room for altogether.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Makes room for `additional` bytes.
     #[inline]
     pub fn reserve(&mut self, additional: usize) {

@@ -4,7 +4,7 @@
 
 use std::slice;
 
-use backplane_wire::Writer;
+use backplane_wire::{BLOCK_OVERHEAD, Writer};
 use smallvec::SmallVec;
 use wasmtime::{
     Result, ValRaw, bail,
@@ -100,30 +100,28 @@ unsafe impl<const N: usize> Lift for RawArgs<N> {
 /// Room that most messages fit in, the bytes of their strings and lists apart.
 const TYPICAL_MESSAGE: usize = 96;
 
-/// The most room that is made on a guest's word alone; what needs more grows as it is read.
-const MOST_ROOM: usize = 1 << 20;
-
 /// Room for a message with what its strings and lists hold, as far as the flat arguments tell: a
-/// message should be allocated once.
+/// message should be allocated once. Made on the guest's word, and so never more than it could have.
 #[inline]
 fn room(cx: &LiftContext<'_>, ty: InterfaceType, src: &[ValRaw]) -> usize {
     let types: &ComponentTypes = cx.types;
     let InterfaceType::Tuple(tuple) = ty else { return TYPICAL_MESSAGE };
+    let most = cx.memory().len();
     let mut room = TYPICAL_MESSAGE;
     let mut at = 0;
     for ty in &types[tuple].types {
         let length = || src.get(at + 1).map_or(0, |length| length.get_u32() as usize);
         match *ty {
-            InterfaceType::String => room += length(),
+            InterfaceType::String => room += length().min(most) + BLOCK_OVERHEAD,
             InterfaceType::List(list) => {
                 let element = Layout::of(types, types[list].element);
-                room += length().saturating_mul(element.size).min(MOST_ROOM);
+                room += length().saturating_mul(element.size).min(most) + BLOCK_OVERHEAD;
             }
             _ => {}
         }
         at += flat_count(types, *ty).unwrap_or_default();
     }
-    room.min(MOST_ROOM)
+    room.min(most.max(TYPICAL_MESSAGE) + BLOCK_OVERHEAD)
 }
 
 struct Lifter<'c, 'm> {
