@@ -10,10 +10,10 @@ mod support;
 use std::{hint::black_box, path::Path, time::Instant};
 
 use backplane_sdk::{
-    abi::{CallContext, ExtensionModuleRef, Outcome, abi_stable::library::lib_header_from_path},
+    abi::{CallContext, ExtensionModuleRef, abi_stable::library::lib_header_from_path},
     wire::{self, Form},
 };
-use support::{Bound, Handle, Loaded};
+use support::{Begun, Bound, Handle, Loaded};
 
 fn measure(what: &str, mut call: impl FnMut()) {
     if std::env::args().nth(2).is_some_and(|wanted| !what.contains(&wanted)) {
@@ -33,8 +33,8 @@ fn measure(what: &str, mut call: impl FnMut()) {
 fn ready(binding: &Bound<'_>, function: u32, arguments: &[u8]) {
     let outcome = binding.start(function, arguments.to_vec(), &CallContext::default());
     match black_box(outcome) {
-        Outcome::Ready(bytes) => drop(bytes),
-        Outcome::Pending(_) | Outcome::Failed(_) => unreachable!("the answer is at hand"),
+        Begun::Ready(bytes) => drop(bytes),
+        Begun::Pending(_) | Begun::Failed(_) => unreachable!("the answer is at hand"),
     }
 }
 
@@ -79,11 +79,11 @@ fn main() {
     let number = wire::to_vec(&1_u32, Form::Local);
     measure("cell made and dropped", || {
         match binding.start(make, number.clone(), &CallContext::default()) {
-            Outcome::Ready(bytes) => {
+            Begun::Ready(bytes) => {
                 let handle: Handle = wire::from_slice(&bytes, Form::Local).unwrap();
                 binding.drop_resource(cell_type, handle.0);
             }
-            Outcome::Pending(_) | Outcome::Failed(_) => unreachable!("the answer is at hand"),
+            Begun::Pending(_) | Begun::Failed(_) => unreachable!("the answer is at hand"),
         }
     });
     let pending = loaded.function("calls@1.0.0#pending");

@@ -1,22 +1,25 @@
-//! A handler's future: polled once in a recycled block of memory, and handed to the host only if its
-//! answer is not at hand.
+//! A call in progress: its context, its arguments and its handler's future in one recycled block of
+//! memory, handed to the host only if the answer is not at hand.
+//!
+//! What a call carries is written into the block once and stays there, and so does its answer until it
+//! is returned. Reading a structure that was written word by word a moment ago in larger pieces, as
+//! moving it does, makes a processor wait for the writes; a few such moves cost more than all the rest.
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
     future::Future,
-    marker::PhantomData,
     pin::Pin,
     ptr::NonNull,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context as TaskContext, Poll, Waker},
 };
 
 use abi_stable::std_types::{RErr, ROk};
 use async_ffi::FfiFuture;
-use backplane_abi::{Buffer, CallContext, Finished, Outcome};
+use backplane_abi::{Buffer, CallContext, Exchange, Finished, Outcome};
 
 use crate::{
-    Failure, Host,
+    Context, Failure, Host,
     failure::to_failed,
     local::{self, BLOCK, Local},
     module::{Bound, BoundRef},
@@ -24,7 +27,8 @@ use crate::{
     runtime,
 };
 
-type Answer = Result<Buffer, Failure>;
+/// How a handler ends: the answer is where the call was told to put it.
+type Handled = Result<(), Failure>;
 
 /// Runs a handler's future as far as it goes. An answer at hand costs no allocation, but for one that
 /// is large.
@@ -34,41 +38,28 @@ type Answer = Result<Buffer, Failure>;
 pub fn answer<B, F>(
     bound: BoundRef<B>,
     call: &CallContext,
-    make: impl FnOnce(crate::Context) -> F,
+    exchange: &mut Exchange,
+    make: impl FnOnce(CallRef) -> F,
 ) -> Outcome
 where
     B: Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = Handled> + Send + 'static,
 {
-    local::with(|local| answer_here(local, bound, call, make)).unwrap_or_else(no_thread)
-}
-
-#[inline]
-fn answer_here<B, F>(
-    local: &Local,
-    bound: BoundRef<B>,
-    call: &CallContext,
-    make: impl FnOnce(crate::Context) -> F,
-) -> Outcome
-where
-    B: Send + Sync + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    let mut frame = Frame::new(local, || make(bound.context(*call)));
+    // SAFETY: the reference goes to a function that is called here.
+    let Some(local) = (unsafe { local::here() }) else { return no_thread() };
+    let mut frame = Frame::new(local, bound.context(*call), exchange, make);
     let polled = catch(|| {
-        let poll = || frame.poll(&mut Context::from_waker(Waker::noop()));
+        let poll = || frame.poll(&mut TaskContext::from_waker(Waker::noop()));
         runtime::within_here(local, bound.host(), poll)
     });
     match polled {
-        Ok(Poll::Ready(ended)) => {
+        Ok(Poll::Ready(Ok(()))) => {
             frame.give_back(local);
-            match ended {
-                Ok(answer) => Outcome::Ready(answer),
-                Err(failure) => Outcome::Failed(to_failed(failure)),
-            }
+            Outcome::Ready
         }
-        Err(failure) => Outcome::Failed(to_failed(failure)),
+        Ok(Poll::Ready(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
         Ok(Poll::Pending) => {
+            frame.leave();
             let (host, bound) = (*bound.host(), Some(bound.keep()));
             Outcome::Pending(FfiFuture::new(Pending { frame, host, bound }))
         }
@@ -81,34 +72,118 @@ fn no_thread() -> Outcome {
     Outcome::Failed(to_failed(Failure::new("the thread that calls is ending")))
 }
 
+/// What a call carries, beside its future.
+struct Call {
+    context: Context,
+    /// Arguments and results: the host's until the call is left pending, then `kept`.
+    exchange: NonNull<Exchange>,
+    /// None while the host's is used.
+    kept: Option<Exchange>,
+    /// What the calling thread keeps, while the call is on it.
+    local: Option<NonNull<Local>>,
+}
+
+/// The call that a handler's future answers. It is for the future alone that it was made for, in whose
+/// block the call is.
+#[derive(Debug)]
+pub struct CallRef(NonNull<Call>);
+
+// SAFETY: a call's context and buffers are `Send` and `Sync`; what it has of a thread or of the host's,
+// `leave` takes away before the call can get to another thread.
+unsafe impl Send for CallRef {}
+// SAFETY: as above; a shared reference gives out shared references alone.
+unsafe impl Sync for CallRef {}
+
+impl CallRef {
+    #[inline]
+    fn call(&self) -> &Call {
+        // SAFETY: the call is in the block of the future that has this, and the only other reference to
+        // it is the frame's, which makes none while it polls the future.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn call_mut(&mut self) -> &mut Call {
+        // SAFETY: as above, and this is the future's only reference.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    fn exchange(&self) -> &Exchange {
+        // SAFETY: the host's is valid until the call has returned, and `leave` has come before that; the
+        // other is in the block.
+        unsafe { self.call().exchange.as_ref() }
+    }
+
+    #[inline]
+    fn exchange_mut(&mut self) -> &mut Exchange {
+        // SAFETY: as above, and nobody else uses it while the future runs.
+        unsafe { self.call_mut().exchange.as_mut() }
+    }
+
+    /// What the handler knows of the call.
+    #[inline]
+    pub fn context(&self) -> &Context {
+        &self.call().context
+    }
+
+    /// The arguments; nothing once they were taken.
+    #[inline]
+    pub fn arguments(&self) -> &[u8] {
+        &self.exchange().arguments
+    }
+
+    /// Takes the arguments, to keep them beyond the call.
+    #[inline]
+    pub fn take_arguments(&mut self) -> Buffer {
+        std::mem::take(&mut self.exchange_mut().arguments)
+    }
+
+    /// Room for an answer of about `size` bytes.
+    #[inline]
+    pub(crate) fn room(&self, size: usize) -> Vec<u8> {
+        match self.call().local {
+            // SAFETY: it is this thread's own, for the call has not left it.
+            Some(local) => unsafe { local.as_ref() }.room(size),
+            None => local::room(size),
+        }
+    }
+
+    /// Puts the answer.
+    #[inline]
+    pub fn answer(&mut self, answer: Buffer) {
+        self.exchange_mut().results = answer;
+    }
+}
+
 /// A call whose answer is not at hand. Dropped before it is finished, it is cancelled.
-struct Pending<B, F: Future<Output = Answer>> {
+struct Pending<B, F: Future<Output = Handled>> {
     frame: Frame<F>,
     host: Host,
     /// The future refers to the binding, so it goes first.
     bound: Option<Arc<Bound<B>>>,
 }
 
-impl<B, F: Future<Output = Answer>> Future for Pending<B, F> {
+impl<B, F: Future<Output = Handled>> Future for Pending<B, F> {
     type Output = Finished;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Finished> {
         let polled = catch(|| {
             let this = &mut *self;
             runtime::within(&this.host, || this.frame.poll(context))
         });
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(Ok(answer))) => Poll::Ready(ROk(answer)),
+            Ok(Poll::Ready(Ok(()))) => Poll::Ready(ROk(self.frame.take_answer())),
             Ok(Poll::Ready(Err(failure))) | Err(failure) => Poll::Ready(RErr(to_failed(failure))),
         }
     }
 }
 
 // The future in the frame does not move with it, and the binding is behind a pointer.
-impl<B, F: Future<Output = Answer>> Unpin for Pending<B, F> {}
+impl<B, F: Future<Output = Handled>> Unpin for Pending<B, F> {}
 
-impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
+impl<B, F: Future<Output = Handled>> Drop for Pending<B, F> {
     fn drop(&mut self) {
         let dropped = catch(|| {
             runtime::within(&self.host, || self.frame.end());
@@ -120,38 +195,59 @@ impl<B, F: Future<Output = Answer>> Drop for Pending<B, F> {
     }
 }
 
-/// A pinned future in memory of its own, like `Pin<Box<F>>` with recycled memory.
+/// What a block holds.
+struct Contents<F> {
+    call: Call,
+    future: F,
+}
+
+/// A call and its pinned future in memory of their own, like a `Pin<Box<..>>` with recycled memory.
 ///
 /// It holds its future until the future has answered or panicked, or `end` is called.
 struct Frame<F> {
-    /// None once it was given back.
-    memory: Option<Memory>,
+    /// Its call is there as long as the frame is.
+    memory: NonNull<Contents<F>>,
     /// Whether an `F` stands in the memory.
     holds: bool,
-    future: PhantomData<F>,
 }
 
-// SAFETY: the frame owns its future and its memory alone.
+// SAFETY: the frame owns its call, its future and its memory alone.
 unsafe impl<F: Send> Send for Frame<F> {}
 
-impl<F: Future<Output = Answer>> Frame<F> {
+impl<F: Future<Output = Handled>> Frame<F> {
     #[inline]
-    fn new(local: &Local, make: impl FnOnce() -> F) -> Self {
-        let memory = Memory::new(Layout::new::<F>(), local);
-        // SAFETY: the memory is the frame's alone, and has room and alignment for an `F`.
-        unsafe { memory.start.cast::<F>().write(make()) };
-        Self { memory: Some(memory), holds: true, future: PhantomData }
+    fn new(
+        local: &Local,
+        context: Context,
+        exchange: &mut Exchange,
+        make: impl FnOnce(CallRef) -> F,
+    ) -> Self {
+        let memory = Self::take(local);
+        // SAFETY: the memory is the frame's alone, and has room and alignment for its contents. The
+        // places of both parts are in it.
+        unsafe {
+            let call = &raw mut (*memory.as_ptr()).call;
+            call.write(Call {
+                context,
+                exchange: NonNull::from(exchange),
+                kept: None,
+                local: Some(NonNull::from(local)),
+            });
+            let future = &raw mut (*memory.as_ptr()).future;
+            future.write(make(CallRef(NonNull::new_unchecked(call))));
+        }
+        Self { memory, holds: true }
     }
 
     /// Polls the future, and ends it once it has answered.
     #[inline]
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
-        let (true, Some(memory)) = (self.holds, &self.memory) else {
+    fn poll(&mut self, context: &mut TaskContext<'_>) -> Poll<Handled> {
+        if !self.holds {
             return Poll::Ready(Err(Failure::new("a call was polled after it had ended")));
-        };
+        }
         // SAFETY: `new` wrote an `F` there, and it has not been dropped. It stays there until `end`
         // and never moves: that is what pinning asks for.
-        let future = unsafe { Pin::new_unchecked(memory.start.cast::<F>().as_mut()) };
+        let future = unsafe { Pin::new_unchecked(&mut (*self.memory.as_ptr()).future) };
         let polled = future.poll(context);
         if polled.is_ready() {
             self.end();
@@ -164,21 +260,81 @@ impl<F> Frame<F> {
     /// Drops the future. Its destructor may panic, and then is not run again.
     #[inline]
     fn end(&mut self) {
-        if let Some(memory) = &self.memory
-            && std::mem::take(&mut self.holds)
-        {
+        if std::mem::take(&mut self.holds) {
             // SAFETY: `new` wrote an `F` there, and `holds` says that it has not been dropped.
-            unsafe { memory.start.cast::<F>().drop_in_place() }
+            unsafe { (&raw mut (*self.memory.as_ptr()).future).drop_in_place() }
         }
     }
 
-    /// Gives the memory of a future that has answered to the next call on this thread.
     #[inline]
-    fn give_back(mut self, local: &Local) {
-        if !self.holds
-            && let Some(memory) = self.memory.take()
+    fn call(&mut self) -> &mut Call {
+        // SAFETY: the call is there; the one other reference to it is in the future, which uses it only
+        // while it is polled or dropped, and then this frame is borrowed.
+        unsafe { &mut (*self.memory.as_ptr()).call }
+    }
+
+    /// The call goes on without the thread it came on, and with an exchange of its own. What the
+    /// handler has borrowed of the arguments stays where it is: their bytes do not move.
+    #[cold]
+    fn leave(&mut self) {
+        let call = self.call();
+        // SAFETY: the host's exchange is valid until the call has returned, and nobody else uses it.
+        let exchange = std::mem::take(unsafe { call.exchange.as_mut() });
+        call.exchange = NonNull::from(call.kept.insert(exchange));
+        call.local = None;
+    }
+
+    fn take_answer(&mut self) -> Buffer {
+        self.call().kept.take().map(|kept| kept.results).unwrap_or_default()
+    }
+
+    /// The memory of a future that has answered goes to the next call on this thread.
+    #[inline]
+    fn give_back(self, local: &Local) {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        this.end();
+        // SAFETY: the call is there, and nothing uses it or the memory any more.
+        unsafe {
+            (&raw mut (*this.memory.as_ptr()).call).drop_in_place();
+            Self::give(this.memory, local);
+        }
+    }
+
+    const FITS: bool =
+        size_of::<Contents<F>>() <= BLOCK.size() && align_of::<Contents<F>>() <= BLOCK.align();
+    const LAYOUT: Layout = if Self::FITS { BLOCK } else { Layout::new::<Contents<F>>() };
+
+    /// Memory for the contents: a recycled block where they fit in one.
+    #[inline]
+    fn take(local: &Local) -> NonNull<Contents<F>> {
+        if Self::FITS
+            && let Some(start) = local.take_block()
         {
-            memory.keep(local);
+            return start.cast();
+        }
+        Self::allocate()
+    }
+
+    #[cold]
+    fn allocate() -> NonNull<Contents<F>> {
+        // SAFETY: the layout has no size of 0: a call has some.
+        let start = unsafe { alloc(Self::LAYOUT) };
+        NonNull::new(start.cast()).unwrap_or_else(|| handle_alloc_error(Self::LAYOUT))
+    }
+
+    /// Gives memory to the next call on this thread.
+    ///
+    /// # Safety
+    ///
+    /// It is from [`take`](Self::take), and is given up.
+    #[inline]
+    unsafe fn give(memory: NonNull<Contents<F>>, local: &Local) {
+        if Self::FITS {
+            // SAFETY: it was allocated with that layout, and is given up here.
+            unsafe { local.keep_block(memory.cast()) }
+        } else {
+            // SAFETY: it was allocated with this layout.
+            unsafe { dealloc(memory.as_ptr().cast(), Self::LAYOUT) }
         }
     }
 }
@@ -192,52 +348,11 @@ impl<F> Drop for Frame<F> {
                 tracing::error!("the end of a call {failure}");
             }
         }
-    }
-}
-
-/// Memory for a future.
-struct Memory {
-    start: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Memory {
-    #[inline]
-    fn new(wanted: Layout, local: &Local) -> Self {
-        if wanted.size() > BLOCK.size() || wanted.align() > BLOCK.align() {
-            return Self::allocate(wanted);
+        // SAFETY: the call is there until now, the memory was allocated with this layout, and the frame
+        // is its only owner.
+        unsafe {
+            (&raw mut (*self.memory.as_ptr()).call).drop_in_place();
+            dealloc(self.memory.as_ptr().cast(), Self::LAYOUT);
         }
-        match local.take_block() {
-            Some(start) => Self { start, layout: BLOCK },
-            None => Self::allocate(BLOCK),
-        }
-    }
-
-    #[cold]
-    fn allocate(layout: Layout) -> Self {
-        // SAFETY: no layout that gets here has size 0: a future holds its arguments.
-        let start = unsafe { alloc(layout) };
-        match NonNull::new(start) {
-            Some(start) => Self { start, layout },
-            None => handle_alloc_error(layout),
-        }
-    }
-
-    /// Gives the memory to the next call on this thread.
-    #[inline]
-    fn keep(self, local: &Local) {
-        if self.layout == BLOCK {
-            let start = self.start;
-            std::mem::forget(self);
-            // SAFETY: it was allocated with that layout, and is given up here.
-            unsafe { local.keep_block(start) }
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: `allocate` made it with this layout, and the memory is its only owner.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }

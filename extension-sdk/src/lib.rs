@@ -218,14 +218,14 @@ pub use world::Encoded;
 /// What the macros' code refers to. No part of the API.
 #[doc(hidden)]
 pub mod __private {
-    pub use backplane_abi::{Buffer, CallContext, Outcome};
+    pub use backplane_abi::{CallContext, Exchange, Outcome};
 
     pub use crate::{
         frame::answer,
         module::{BoundRef, Exported, array, concatenate, length, loaded_as_library, module},
         world::{
-            Arguments, FunctionName, ResourceName, World, decode, decode_list, decode_with_handles,
-            encode, encode_list, encode_with_handles, unimplemented,
+            FunctionName, ResourceName, World, decode, decode_list, decode_with_handles, encode,
+            encode_list, encode_with_handles, share, unimplemented,
         },
     };
 }

@@ -33,6 +33,22 @@ pub(crate) fn with<T>(body: impl FnOnce(&Local) -> T) -> Option<T> {
     LOCAL.try_with(body).ok()
 }
 
+/// What this thread keeps, for a function that it calls now; nothing while it ends.
+///
+/// The reference is for a function's own frame: [`with`] would return what the function returns
+/// through an `Option`, and reading an answer that was written a moment ago is what a call waits for
+/// longest.
+///
+/// # Safety
+///
+/// It must not outlive the frame of the function that calls this.
+#[inline]
+pub(crate) unsafe fn here<'frame>() -> Option<&'frame Local> {
+    let place = with(std::ptr::from_ref)?;
+    // SAFETY: the value is there and is dropped when the thread ends, not while a frame of it runs.
+    Some(unsafe { &*place })
+}
+
 impl Local {
     /// The spare block, if there is one.
     #[inline]
@@ -42,6 +58,17 @@ impl Local {
             std::mem::forget(block);
             start
         })
+    }
+
+    /// Room for the next call's answer.
+    #[inline]
+    pub(crate) fn room(&self, size: usize) -> Vec<u8> {
+        if size == 0 {
+            return Vec::new();
+        }
+        let mut room = self.answer.take();
+        room.reserve(size);
+        room
     }
 
     /// Keeps a block of layout [`BLOCK`] that nobody uses any more. Where there is one already, it is
@@ -78,12 +105,7 @@ const KEPT_ANSWER: usize = 4096;
 /// Room for an answer of about `size` bytes: that of the last answer where it is back already.
 #[inline]
 pub(crate) fn room(size: usize) -> Vec<u8> {
-    if size == 0 {
-        return Vec::new();
-    }
-    let mut room = with(|local| local.answer.take()).unwrap_or_default();
-    room.reserve(size);
-    room
+    with(|local| local.room(size)).unwrap_or_else(|| Vec::with_capacity(size))
 }
 
 /// An answer for the host, whose room comes back when the host has read it.

@@ -16,7 +16,7 @@ use abi_stable::{
     std_types::{RErr, ROk, RResult, RStr},
 };
 use backplane_abi::{
-    BindingPtr, Buffer, CallContext, Description, ExtensionModule, ExtensionModuleRef, Failed,
+    BindingPtr, CallContext, Description, Exchange, ExtensionModule, ExtensionModuleRef, Failed,
     FunctionEntry, HostApiRef, HostContext, InstancePtr, Outcome, ResourceEntry,
 };
 use futures::FutureExt;
@@ -250,8 +250,8 @@ unsafe extern "C" fn bind<E: Extension>(
 unsafe extern "C" fn call<E, W>(
     binding: BindingPtr,
     function: u32,
-    arguments: Buffer,
     context: &CallContext,
+    exchange: &mut Exchange,
 ) -> Outcome
 where
     E: Extension,
@@ -260,7 +260,7 @@ where
     // SAFETY: the host calls with a binding that `bind` returned, before its `unbind`; a future that
     // outlives the call keeps the binding.
     let bound = unsafe { BoundRef::new(binding) };
-    W::call(bound, function, arguments, context)
+    W::call(bound, function, context, exchange)
 }
 
 unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: u32, handle: u64) {

@@ -1,12 +1,12 @@
 //! What the generated code is made of: one function's arguments in, its result out.
 
-use backplane_abi::{Buffer, CallContext, Outcome};
-use backplane_wire::{Encode, Error, Form, Reader, Writer};
+use backplane_abi::{CallContext, Exchange, Outcome};
+use backplane_wire::{Encode, Error, Reader, Writer};
 use bytes::Bytes;
 
 use crate::{
-    Context, Failure, FailureKind, List, Number, failure::to_failed, local, module::BoundRef,
-    resource::with_table,
+    Failure, FailureKind, List, Number, failure::to_failed, frame::CallRef, local,
+    module::BoundRef, resource::with_table,
 };
 
 /// The exports of a WIT world, and the way from a function's number to its handler.
@@ -17,7 +17,12 @@ pub trait World<B> {
     const RESOURCES: &'static [ResourceName];
 
     /// Answers a call.
-    fn call(bound: BoundRef<B>, function: u32, arguments: Buffer, call: &CallContext) -> Outcome;
+    fn call(
+        bound: BoundRef<B>,
+        function: u32,
+        context: &CallContext,
+        exchange: &mut Exchange,
+    ) -> Outcome;
 }
 
 /// A function of the world.
@@ -57,50 +62,29 @@ impl Encode for Encoded {
 /// From this size on, arguments are shared by the `Bytes` taken from them; below, a copy is cheaper.
 const SHARE_FROM: usize = 1024;
 
-/// A call's arguments, held for as long as its handler runs.
-#[derive(Debug)]
-pub enum Arguments {
-    /// Borrowed from.
-    Plain(Buffer),
-    /// Shared.
-    Shared(Bytes),
-}
-
-impl Arguments {
-    /// Arguments of which nothing outlives the call.
-    #[inline]
-    pub fn plain(buffer: Buffer) -> Self {
-        Self::Plain(buffer)
-    }
-
-    /// Arguments of which byte lists may outlive the call.
-    #[inline]
-    pub fn shared(buffer: Buffer) -> Self {
-        if buffer.len() < SHARE_FROM {
-            Self::Plain(buffer)
-        } else {
-            Self::Shared(Bytes::from_owner(buffer))
-        }
-    }
-
-    #[inline]
-    fn reader(&self, form: Form) -> Reader<'_> {
-        match self {
-            Self::Plain(buffer) => Reader::new(buffer, form),
-            Self::Shared(bytes) => Reader::sharing(bytes, form),
-        }
+/// Takes arguments of which byte lists may outlive the call, where they are large.
+#[inline]
+pub fn share(call: &mut CallRef) -> Option<Bytes> {
+    if call.arguments().len() < SHARE_FROM {
+        None
+    } else {
+        Some(Bytes::from_owner(call.take_arguments()))
     }
 }
 
-/// Decodes the arguments, all of them.
+/// Decodes the arguments, all of them. `shared` is what [`share`] took, if it was asked.
 #[inline]
 pub fn decode<'a, T>(
     function: &FunctionName,
-    arguments: &'a Arguments,
-    cx: &Context,
+    call: &'a CallRef,
+    shared: &'a Option<Bytes>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, Error>,
 ) -> Result<T, Failure> {
-    let mut reader = arguments.reader(cx.form());
+    let form = call.context().form();
+    let mut reader = match shared {
+        Some(bytes) => Reader::sharing(bytes, form),
+        None => Reader::new(call.arguments(), form),
+    };
     let values = read(&mut reader).and_then(|values| reader.finish().map(|()| values));
     values.map_err(|error| bad_arguments(function, error))
 }
@@ -108,21 +92,21 @@ pub fn decode<'a, T>(
 /// Decodes arguments that have handles inside of other values.
 pub fn decode_with_handles<'a, T>(
     function: &FunctionName,
-    arguments: &'a Arguments,
-    cx: &Context,
+    call: &'a CallRef,
+    shared: &'a Option<Bytes>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, Error>,
 ) -> Result<T, Failure> {
-    with_table(cx.table(), || decode(function, arguments, cx, read))
+    with_table(call.context().table(), || decode(function, call, shared, read))
 }
 
 /// Takes the argument of a function whose only parameter is a list of numbers.
 #[inline]
 pub fn decode_list<T: Number>(
     function: &FunctionName,
-    arguments: Buffer,
-    cx: &Context,
+    call: &mut CallRef,
 ) -> Result<List<T>, Failure> {
-    List::from_message(arguments, cx.form()).map_err(|error| bad_arguments(function, error))
+    let form = call.context().form();
+    List::from_message(call.take_arguments(), form).map_err(|error| bad_arguments(function, error))
 }
 
 #[cold]
@@ -134,23 +118,26 @@ fn bad_arguments(function: &FunctionName, error: Error) -> Failure {
     )
 }
 
-/// Encodes a result.
+/// Answers with a result.
 #[inline]
-pub fn encode<T: Encode>(cx: &Context, result: &T) -> Buffer {
-    let mut writer = Writer::append_to(local::room(result.size_hint()), cx.form());
+pub fn encode<T: Encode>(call: &mut CallRef, result: &T) {
+    let room = call.room(result.size_hint());
+    let mut writer = Writer::append_to(room, call.context().form());
     result.encode_message(&mut writer);
-    local::answer(writer.into_vec())
+    call.answer(local::answer(writer.into_vec()));
 }
 
-/// The answer of a function whose result is a list of numbers.
+/// Answers with a result that is a list of numbers.
 #[inline]
-pub fn encode_list<T: Number>(cx: &Context, result: List<T>) -> Buffer {
-    result.into_message(cx.form())
+pub fn encode_list<T: Number>(call: &mut CallRef, result: List<T>) {
+    let form = call.context().form();
+    call.answer(result.into_message(form));
 }
 
-/// Encodes a result that has resources in it, which get their handles here.
-pub fn encode_with_handles<T: Encode>(cx: &Context, result: &T) -> Buffer {
-    with_table(cx.table(), || encode(cx, result))
+/// Answers with a result that has resources in it, which get their handles here.
+pub fn encode_with_handles<T: Encode>(call: &mut CallRef, result: &T) {
+    let table = call.context().table();
+    with_table(table, || encode(call, result));
 }
 
 /// The answer to a number that names no function.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use backplane::{
-    boundary::call::{Answer, Callee, Failure, FailureKind},
+    boundary::call::{Answer, Callee, Failure, FailureKind, LaterAnswer},
     name::{Digest, ProviderName},
     provider::{
         Provider, WorkloadIdentity,
@@ -17,7 +17,7 @@ use backplane::{
         set::{Enabled, ProviderSet, Settings, StartError},
     },
 };
-use backplane_abi::{Buffer, CallContext};
+use backplane_abi::{Buffer, CallContext, Exchange};
 use backplane_wire::{Decode, Encode, Form, from_slice, to_vec};
 use serde_json::{Value, json};
 
@@ -71,8 +71,15 @@ struct Caller<'a> {
     callee: Arc<dyn Callee>,
 }
 
+/// An answer, with its results.
+enum Begun {
+    Ready(Buffer),
+    Pending(LaterAnswer),
+    Failed(Failure),
+}
+
 impl Caller<'_> {
-    fn begin(&self, interface: &str, function: &str, args: &impl Encode) -> Answer {
+    fn begin(&self, interface: &str, function: &str, args: &impl Encode) -> Begun {
         self.begin_with(interface, function, args, &CallContext::default())
     }
 
@@ -82,18 +89,24 @@ impl Caller<'_> {
         function: &str,
         args: &impl Encode,
         context: &CallContext,
-    ) -> Answer {
+    ) -> Begun {
         let offers = self.provider.offers();
         let offer = offers.iter().find(|o| o.interface.to_string() == interface).unwrap();
         let number = offer.functions.iter().find(|f| f.name == function).unwrap().number;
-        self.callee.call(number, to_vec(args, Form::Local), context)
+        let arguments = to_vec(args, Form::Local).into();
+        let mut exchange = Exchange { arguments, results: Buffer::new() };
+        match self.callee.call(number, context, &mut exchange) {
+            Answer::Ready => Begun::Ready(exchange.results),
+            Answer::Pending(later) => Begun::Pending(later),
+            Answer::Failed(failure) => Begun::Failed(failure),
+        }
     }
 
     async fn call(&self, function: &str, args: &impl Encode) -> Result<Buffer, Failure> {
         match self.begin(FAULTS, function, args) {
-            Answer::Ready(results) => Ok(results),
-            Answer::Failed(failure) => Err(failure),
-            Answer::Pending(future) => future.await,
+            Begun::Ready(results) => Ok(results),
+            Begun::Failed(failure) => Err(failure),
+            Begun::Pending(future) => future.await,
         }
     }
 
@@ -121,7 +134,7 @@ async fn a_cancelled_call_is_dropped_in_the_extension_even_if_that_panics() {
     let host = start(&[("probe", json!({}))]).unwrap();
     let probe = host.bind("probe", json!({})).await.unwrap();
     for (function, waiting) in [("never", 1), ("never-and-panic", 0)] {
-        let Answer::Pending(mut future) = probe.begin(FAULTS, function, &()) else {
+        let Begun::Pending(mut future) = probe.begin(FAULTS, function, &()) else {
             panic!("{function} answered");
         };
         assert!(futures_poll(&mut future).await.is_none());
@@ -146,8 +159,8 @@ async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 async fn an_answer_at_hand_makes_no_future_and_a_later_one_comes_from_its_own_runtime() {
     let host = start(&[("probe", json!({}))]).unwrap();
     let probe = host.bind("probe", json!({})).await.unwrap();
-    assert!(matches!(probe.begin(ECHO, "echo", &7_u32), Answer::Ready(_)));
-    assert!(matches!(probe.begin(FAULTS, "sleep", &1_u32), Answer::Pending(_)));
+    assert!(matches!(probe.begin(ECHO, "echo", &7_u32), Begun::Ready(_)));
+    assert!(matches!(probe.begin(FAULTS, "sleep", &1_u32), Begun::Pending(_)));
     assert_eq!(probe.get::<u32>("sleep", &3_u32).await, 3);
 }
 
@@ -204,7 +217,7 @@ async fn the_call_s_deadline_trace_and_workload_reach_the_handler() {
     let host = start(&[("probe", json!({}))]).unwrap();
     let probe = host.bind("probe", json!({})).await.unwrap();
     let context = CallContext { trace_id: [9; 16], depth: 2, ..CallContext::default() };
-    let Answer::Ready(results) = probe.begin_with(FAULTS, "context", &(), &context) else {
+    let Begun::Ready(results) = probe.begin_with(FAULTS, "context", &(), &context) else {
         panic!("the context was not at hand");
     };
     let known: (String, Option<u64>, Vec<u8>, u32) = from_slice(&results, Form::Local).unwrap();

@@ -1,6 +1,6 @@
 //! Bytes that one side made and either side may keep.
 
-use std::{ops::Deref, slice};
+use std::{ops::Deref, ptr::NonNull, slice};
 
 use abi_stable::StableAbi;
 use bytemuck::NoUninit;
@@ -14,7 +14,8 @@ pub struct Buffer {
     length: usize,
     /// For `release` alone: a capacity, or a pointer to the owner.
     owner: usize,
-    release: unsafe extern "C" fn(data: *mut u8, length: usize, owner: usize),
+    /// None where there is nothing to release.
+    release: Option<unsafe extern "C" fn(data: *mut u8, length: usize, owner: usize)>,
 }
 
 // SAFETY: a `Buffer` owns its bytes alone, like a `Vec<u8>`, and the contract of `from_raw_parts` asks
@@ -26,8 +27,19 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// No bytes; allocates nothing.
     #[inline]
-    pub fn new() -> Self {
-        Self::from(Vec::new())
+    pub const fn new() -> Self {
+        Self { data: NonNull::dangling().as_ptr(), length: 0, owner: 0, release: None }
+    }
+
+    /// Releases the bytes, and has none from here on.
+    #[inline]
+    pub fn clear(&mut self) {
+        if let Some(release) = self.release.take() {
+            let (data, length) = (self.data, std::mem::take(&mut self.length));
+            self.data = NonNull::dangling().as_ptr();
+            // SAFETY: this is the one release, with the parts as given.
+            unsafe { release(data, length, self.owner) }
+        }
     }
 
     /// Takes bytes that another owner keeps.
@@ -44,7 +56,7 @@ impl Buffer {
         owner: usize,
         release: unsafe extern "C" fn(*mut u8, usize, usize),
     ) -> Self {
-        Self { data, length, owner, release }
+        Self { data, length, owner, release: Some(release) }
     }
 
     /// Takes numbers as their bytes, in this machine's order; nothing is copied.
@@ -56,7 +68,7 @@ impl Buffer {
             data: numbers.as_mut_ptr().cast(),
             length: numbers.len() * size_of::<T>(),
             owner: numbers.capacity(),
-            release: release_numbers::<T>,
+            release: Some(release_numbers::<T>),
         }
     }
 
@@ -65,7 +77,8 @@ impl Buffer {
         // The address identifies this side's release function. Two copies of this crate have two
         // addresses, and then the bytes are copied; should two functions ever share one address,
         // they are the same code with the same allocator.
-        if self.release as usize == release_vec as *const () as usize {
+        if self.release.is_some_and(|release| release as usize == release_vec as *const () as usize)
+        {
             let this = std::mem::ManuallyDrop::new(self);
             // SAFETY: `release_vec` stands only in buffers made by `From<Vec<u8>>` of this copy of
             // the crate, whose parts these are; `ManuallyDrop` keeps them from being freed twice.
@@ -89,7 +102,7 @@ impl From<Vec<u8>> for Buffer {
             data: bytes.as_mut_ptr(),
             length: bytes.len(),
             owner: bytes.capacity(),
-            release: release_vec,
+            release: Some(release_vec),
         }
     }
 }
@@ -129,8 +142,10 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this is the one release, with the parts as given.
-        unsafe { (self.release)(self.data, self.length, self.owner) }
+        if let Some(release) = self.release {
+            // SAFETY: this is the one release, with the parts as given.
+            unsafe { release(self.data, self.length, self.owner) }
+        }
     }
 }
 

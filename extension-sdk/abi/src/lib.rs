@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod buffer;
+mod exchange;
 mod host;
 mod metadata;
 mod module;
@@ -23,6 +24,7 @@ pub use async_ffi;
 pub use bytemuck;
 
 pub use buffer::Buffer;
+pub use exchange::Exchange;
 pub use host::{HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind};
 pub use metadata::{METADATA_SECTION, WORLD_SECTION};
 pub use module::{

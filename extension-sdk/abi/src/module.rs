@@ -8,7 +8,7 @@ use abi_stable::{
     std_types::{RResult, RStr, RString, RVec},
 };
 
-use crate::{Buffer, Failed, HostApiRef, HostContext, Outcome};
+use crate::{Exchange, Failed, HostApiRef, HostContext, Outcome};
 
 /// An extension's configured instance; the extension alone knows what it points to.
 #[repr(transparent)]
@@ -55,14 +55,14 @@ pub struct ExtensionModule {
         name: RStr<'_>,
         config: RStr<'_>,
     ) -> RResult<BindingPtr, Failed>,
-    /// Calls a function: `function` is its number in the description. The arguments are the wire
-    /// encoding of the parameters, one after another. They belong to the extension, which may keep
-    /// them. Does not block.
+    /// Calls a function: `function` is its number in the description. The exchange has the arguments,
+    /// and takes the results where they are at hand; it is the host's, as the context is, and is not
+    /// touched after the function has returned. Does not block.
     pub call: unsafe extern "C" fn(
         binding: BindingPtr,
         function: u32,
-        arguments: Buffer,
         context: &CallContext,
+        exchange: &mut Exchange,
     ) -> Outcome,
     /// Drops a resource that a call returned to the workload. `resource` is its type's number in the
     /// description. Called once for each handle, for those too that a trapped or cancelled guest left

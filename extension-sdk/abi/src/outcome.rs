@@ -12,8 +12,9 @@ use crate::Buffer;
 #[repr(C, u8)]
 #[derive(StableAbi)]
 pub enum Outcome {
-    /// The results, encoded. No future was made and no thread was changed.
-    Ready(Buffer),
+    /// The results are where the call was told to put them ([`Exchange`](crate::Exchange)). No future
+    /// was made and no thread was changed.
+    Ready,
     /// The answer is not at hand. The host polls the future at once, since nobody has been told whom
     /// to wake, and from then on when it is woken, on the task of the calling guest; it drops the
     /// future when the guest is cancelled.

@@ -375,8 +375,8 @@ impl Generator<'_> {
                 fn call(
                     bound: ::backplane_sdk::__private::BoundRef<B>,
                     function: u32,
-                    arguments: ::backplane_sdk::__private::Buffer,
-                    call: &::backplane_sdk::__private::CallContext,
+                    context: &::backplane_sdk::__private::CallContext,
+                    exchange: &mut ::backplane_sdk::__private::Exchange,
                 ) -> ::backplane_sdk::__private::Outcome {
                     match function {
                         #(#arms)*
@@ -412,47 +412,50 @@ impl Generator<'_> {
         } else {
             quote!(decode)
         };
-        let (hold, decoded) = match function.params.as_slice() {
-            [param] if self.types.numbers(&param.ty).is_some() => (
-                quote!(),
-                quote!(::backplane_sdk::__private::decode_list(&#name, arguments, &cx).map(|p0| (p0,))),
-            ),
+        let decoded = match function.params.as_slice() {
+            [param] if self.types.numbers(&param.ty).is_some() => quote! {
+                ::backplane_sdk::__private::decode_list(&#name, &mut call).map(|p0| (p0,))
+            },
             params => {
                 // One parameter is a message of its own.
                 let read = if params.len() == 1 { quote!(decode_message) } else { quote!(decode) };
                 let decode = params.iter().map(|param| self.decode(&param.ty, &read));
-                let hold = if self.shares(function) { quote!(shared) } else { quote!(plain) };
-                (
-                    quote!(let arguments = ::backplane_sdk::__private::Arguments::#hold(arguments);),
-                    quote! {
-                        ::backplane_sdk::__private::#decoder(
-                            &#name,
-                            &arguments,
-                            &cx,
-                            |reader| ::core::result::Result::Ok((#(#decode,)*)),
-                        )
-                    },
-                )
+                quote! {
+                    ::backplane_sdk::__private::#decoder(
+                        &#name,
+                        &call,
+                        &shared,
+                        |reader| ::core::result::Result::Ok((#(#decode,)*)),
+                    )
+                }
             }
+        };
+        let share = if self.shares(function) {
+            quote!(::backplane_sdk::__private::share(&mut call))
+        } else {
+            quote!(::core::option::Option::<::backplane_sdk::Bytes>::None)
         };
         let encode = match &function.result {
             Some(ty) if !answered.encoded && self.types.numbers(ty).is_some() => {
-                quote!(encode_list(&cx, result))
+                quote!(encode_list(&mut call, result))
             }
-            Some(ty) if self.source.has_handle(ty) => quote!(encode_with_handles(&cx, &result)),
-            Some(_) | None => quote!(encode(&cx, &result)),
+            Some(ty) if self.source.has_handle(ty) => {
+                quote!(encode_with_handles(&mut call, &result))
+            }
+            Some(_) | None => quote!(encode(&mut call, &result)),
         };
         quote! {
-            #number => {
-                #hold
-                ::backplane_sdk::__private::answer(bound, call, move |cx| async move {
+            #number => ::backplane_sdk::__private::answer(
+                bound, context, exchange, move |mut call| async move {
+                    let shared = #share;
                     let (#(#names,)*) = #decoded?;
                     let result = <B as self::#(#modules::)*Handler>::#method(
-                        bound.binding(), &cx, #(#pass,)*
+                        bound.binding(), call.context(), #(#pass,)*
                     ).await?;
-                    ::core::result::Result::Ok(::backplane_sdk::__private::#encode)
-                })
-            }
+                    ::backplane_sdk::__private::#encode;
+                    ::core::result::Result::Ok(())
+                }
+            ),
         }
     }
 
@@ -461,11 +464,11 @@ impl Generator<'_> {
         match self.handle(ty) {
             Some(Handle::Borrow(id)) => {
                 let marker = self.types.path(self.source.dealias(id), None);
-                quote!(cx.take_borrow::<#marker>(reader)?)
+                quote!(call.context().take_borrow::<#marker>(reader)?)
             }
             Some(Handle::Own(id)) => {
                 let marker = self.types.path(self.source.dealias(id), None);
-                quote!(cx.take_own::<#marker>(reader)?)
+                quote!(call.context().take_own::<#marker>(reader)?)
             }
             None => {
                 let ty = self.types.ty(ty, Place::Parameter, None);

@@ -3,11 +3,11 @@
 use std::task::Poll;
 
 use backplane_sdk::{
-    abi::{CallContext, Failed, FailureCode, Finished, Outcome, async_ffi::FfiFuture},
+    abi::{CallContext, Failed, FailureCode, Finished, async_ffi::FfiFuture},
     wire::{self, Encode, Form},
 };
 
-use crate::support::{Bound, Handle, poll};
+use crate::support::{Begun, Bound, Handle, poll};
 
 #[track_caller]
 fn failure(binding: &Bound<'_>, function: &str, arguments: &impl Encode) -> Failed {
@@ -20,8 +20,8 @@ fn pending(binding: &Bound<'_>, function: &str, arguments: &impl Encode) -> FfiF
     let number = binding.loaded.function(&format!("faults@1.0.0#{function}"));
     let arguments = wire::to_vec(arguments, Form::Local);
     match binding.start(number, arguments, &CallContext::default()) {
-        Outcome::Pending(future) => future,
-        Outcome::Ready(_) | Outcome::Failed(_) => panic!("`{function}` should wait"),
+        Begun::Pending(future) => future,
+        Begun::Ready(_) | Begun::Failed(_) => panic!("`{function}` should wait"),
     }
 }
 
@@ -60,8 +60,8 @@ fn an_unknown_function_is_unimplemented() {
     let loaded = crate::probe();
     let binding = loaded.bind("{}").unwrap();
     match binding.start(9999, Vec::new(), &CallContext::default()) {
-        Outcome::Failed(failed) => assert_eq!(failed.code, FailureCode::UNIMPLEMENTED),
-        Outcome::Ready(_) | Outcome::Pending(_) => panic!("there is no such function"),
+        Begun::Failed(failed) => assert_eq!(failed.code, FailureCode::UNIMPLEMENTED),
+        Begun::Ready(_) | Begun::Pending(_) => panic!("there is no such function"),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Config, binding, and what an extension asks of its host.
 
 use backplane_sdk::{
-    abi::{CallContext, FailureCode, MetricKind, Outcome},
+    abi::{CallContext, FailureCode, MetricKind},
     wire::{self, Form},
 };
 
-use crate::support::Loaded;
+use crate::support::{Begun, Loaded};
 
 fn refused(config: &str) -> String {
     match Loaded::new(probe::module(), config) {
@@ -103,7 +103,7 @@ fn a_call_knows_its_workload_deadline_and_trace() {
     let context =
         CallContext { deadline: 1, trace_id: [7; 16], depth: 3, ..CallContext::default() };
     let number = loaded.function("faults@1.0.0#context");
-    let Outcome::Ready(bytes) = binding.start(number, Vec::new(), &context) else {
+    let Begun::Ready(bytes) = binding.start(number, Vec::new(), &context) else {
         panic!("the answer is at hand")
     };
     let call: Call = wire::from_slice(&bytes, Form::Local).unwrap();

@@ -3,11 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use backplane_sdk::{
-    abi::{CallContext, FailureCode, Outcome},
+    abi::{CallContext, FailureCode},
     wire::{self, Form},
 };
 
-use crate::support::{Bound, Handle, Loaded, poll};
+use crate::support::{Begun, Bound, Handle, Loaded, poll};
 
 /// The probe counts things across all bindings, so that these tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -149,7 +149,7 @@ fn a_resource_dropped_during_a_call_lives_until_its_end() {
     let thing = thing(&binding, "lent");
     let number = loaded.function("/resources@1.0.0#label-later");
     let arguments = wire::to_vec(&(thing,), Form::Local);
-    let Outcome::Pending(mut future) = binding.start(number, arguments, &CallContext::default())
+    let Begun::Pending(mut future) = binding.start(number, arguments, &CallContext::default())
     else {
         panic!("the call waits")
     };

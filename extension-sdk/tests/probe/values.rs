@@ -4,14 +4,14 @@ use std::fmt::Debug;
 
 use backplane_sdk::{
     Bytes,
-    abi::{CallContext, Outcome},
+    abi::CallContext,
     wire::{self, Decode, Encode, Form},
 };
 use probe::bindings::probe::types::echo::{
     Nested, Nine, Point, Shape, ShapeKind, Ten, ThirtyTwo, Three, Twenty,
 };
 
-use crate::support::Bound;
+use crate::support::{Begun, Bound};
 
 #[track_caller]
 fn echoes<T>(binding: &Bound<'_>, function: &str, value: T)
@@ -188,9 +188,9 @@ fn an_answer_at_hand_comes_without_a_future() {
         binding.start(loaded.function(function), arguments, &CallContext::default())
     };
     let outcome = start("kv/calls@1.0.0#get", wire::to_vec("65536", Form::Local));
-    assert!(matches!(outcome, Outcome::Ready(bytes) if bytes.len() == 65536 + 32));
+    assert!(matches!(outcome, Begun::Ready(bytes) if bytes.len() == 65536 + 32));
     let outcome = start("kv/calls@1.0.0#pending", wire::to_vec(&5_u32, Form::Local));
-    assert!(matches!(outcome, Outcome::Pending(_)));
+    assert!(matches!(outcome, Begun::Pending(_)));
 }
 
 #[test]

@@ -18,8 +18,9 @@ use std::{
 
 use backplane_sdk::{
     abi::{
-        BindingPtr, Buffer, CallContext, Description, ExtensionModuleRef, Failed, Finished,
-        HostApi, HostApiRef, HostContext, InstancePtr, Level, LogRecord, MetricKind, Outcome,
+        BindingPtr, Buffer, CallContext, Description, Exchange, ExtensionModuleRef, Failed,
+        Finished, HostApi, HostApiRef, HostContext, InstancePtr, Level, LogRecord, MetricKind,
+        Outcome,
         abi_stable::{
             prefix_type::PrefixTypeTrait,
             std_types::{RErr, ROk, RStr},
@@ -138,6 +139,13 @@ impl Loaded {
     }
 }
 
+/// What a call answers at once.
+pub enum Begun {
+    Ready(Buffer),
+    Pending(FfiFuture<Finished>),
+    Failed(Failed),
+}
+
 /// A binding of it.
 pub struct Bound<'a> {
     pub loaded: &'a Loaded,
@@ -145,9 +153,15 @@ pub struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    pub fn start(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Outcome {
+    pub fn start(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Begun {
+        let mut exchange = Exchange { arguments: arguments.into(), results: Buffer::new() };
+        let call = self.loaded.module.call();
         // SAFETY: the binding is alive.
-        unsafe { self.loaded.module.call()(self.pointer, function, arguments.into(), context) }
+        match unsafe { call(self.pointer, function, context, &mut exchange) } {
+            Outcome::Ready => Begun::Ready(exchange.results),
+            Outcome::Pending(future) => Begun::Pending(future),
+            Outcome::Failed(failed) => Begun::Failed(failed),
+        }
     }
 
     /// Calls a function by name and waits for its encoded result.
@@ -159,9 +173,9 @@ impl Bound<'_> {
     ) -> Result<Vec<u8>, Failed> {
         let context = CallContext { form: u32::from(form == Form::Wrpc), ..CallContext::default() };
         match self.start(self.loaded.function(function), arguments, &context) {
-            Outcome::Ready(bytes) => Ok(bytes.to_vec()),
-            Outcome::Failed(failed) => Err(failed),
-            Outcome::Pending(future) => finish(future),
+            Begun::Ready(bytes) => Ok(bytes.to_vec()),
+            Begun::Failed(failed) => Err(failed),
+            Begun::Pending(future) => finish(future),
         }
     }
 

@@ -26,13 +26,16 @@ macro_rules! integers {
         /// [`Error`] when the message ends, or the integer is too long.
         #[inline]
         pub fn $name(&mut self) -> Result<$ty, Error> {
+            // Apart, so that the short way is short enough to be compiled into its callers.
+            #[inline(never)]
+            fn wrpc(reader: &mut Reader<'_>) -> Result<$ty, Error> {
+                let start = reader.offset();
+                let wide = reader.$leb(<$ty>::BITS)?;
+                <$ty>::try_from(wide).map_err(|_| Error { offset: start, problem: Problem::IntegerTooLong })
+            }
             match self.form {
                 Form::Local => Ok(<$ty>::from_le_bytes(*self.array()?)),
-                Form::Wrpc => {
-                    let start = self.offset();
-                    let wide = self.$leb(<$ty>::BITS)?;
-                    <$ty>::try_from(wide).map_err(|_| Error { offset: start, problem: Problem::IntegerTooLong })
-                }
+                Form::Wrpc => wrpc(self),
             }
         }
 
@@ -396,8 +399,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes the next `N` bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the message ends.
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Error> {
+    pub fn array<const N: usize>(&mut self) -> Result<&'a [u8; N], Error> {
         match self.rest.split_first_chunk() {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -421,6 +429,12 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok(u64::from(byte));
         }
+        self.leb_u64_long(bits)
+    }
+
+    /// The same, of any length.
+    #[inline(never)]
+    fn leb_u64_long(&mut self, bits: u32) -> Result<u64, Error> {
         let start = self.offset();
         let too_long = Error { offset: start, problem: Problem::IntegerTooLong };
         let (mut value, mut shift) = (0_u64, 0_u32);

@@ -6,10 +6,10 @@
 mod support;
 
 use backplane_sdk::{
-    abi::{CallContext, FailureCode, Outcome},
+    abi::{CallContext, FailureCode},
     wire::{self, Decode, Encode, Error, Form, Reader},
 };
-use support::{Bound, Handle, Loaded, finish};
+use support::{Begun, Bound, Handle, Loaded, finish};
 
 /// The interface's `error`.
 #[derive(Debug, PartialEq)]
@@ -316,15 +316,15 @@ fn memory_answers_without_a_future_and_a_file_reads_without_one() {
         };
         let set = wire::to_vec(&(bucket, "a", "1"), Form::Local);
         match start("[method]bucket.set", set) {
-            Outcome::Ready(_) => assert!(!write_waits),
-            Outcome::Pending(future) => {
+            Begun::Ready(_) => assert!(!write_waits),
+            Begun::Pending(future) => {
                 assert!(write_waits);
                 finish(future).unwrap();
             }
-            Outcome::Failed(failed) => panic!("{}", failed.message),
+            Begun::Failed(failed) => panic!("{}", failed.message),
         }
         let get = wire::to_vec(&(bucket, "a"), Form::Local);
-        assert!(matches!(start("[method]bucket.get", get), Outcome::Ready(_)));
+        assert!(matches!(start("[method]bucket.get", get), Begun::Ready(_)));
         binding.unbind();
         loaded.shutdown();
     }

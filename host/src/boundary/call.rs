@@ -2,17 +2,18 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use backplane_abi::{Buffer, CallContext, FailureCode};
+use backplane_abi::{Buffer, CallContext, Exchange, FailureCode};
 
 /// Answers the calls of one binding. Providers implement it; the boundary knows nothing else of them.
 pub trait Callee: Send + Sync + 'static {
     /// The provider's name, for logs and metrics.
     fn provider(&self) -> &str;
 
-    /// Calls a function by its number. `arguments` are wire values, one parameter after another; the
-    /// results come back the same way. Called on the task of the guest: does not block, and answers
-    /// [`Answer::Pending`] where it has to wait.
-    fn call(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Answer;
+    /// Calls a function by its number. The arguments are wire values, one parameter after another, and
+    /// may be taken; the results come back the same way, in the same exchange where they are at hand.
+    /// Called on the task of the guest: does not block, and answers [`Answer::Pending`] where it has to
+    /// wait.
+    fn call(&self, function: u32, context: &CallContext, exchange: &mut Exchange) -> Answer;
 
     /// Releases a resource that a call has returned. Called once for each. Does not block.
     fn drop_resource(&self, resource: u32, handle: u64);
@@ -23,8 +24,8 @@ pub type LaterAnswer = Pin<Box<dyn Future<Output = Result<Buffer, Failure>> + Se
 
 /// What a call answers.
 pub enum Answer {
-    /// The results.
-    Ready(Buffer),
+    /// The results are at hand, in the exchange.
+    Ready,
     /// The results come later. Dropping the future cancels the call.
     Pending(LaterAnswer),
     /// The provider failed.

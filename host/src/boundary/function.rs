@@ -10,10 +10,9 @@ use wasmtime::component::ResourceType;
 
 use super::{
     FORM, StoreState,
-    call::{Answer, Failure, FailureKind, LaterAnswer},
+    call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
     lift::{LiftedHandles, RawArgs},
-    lower::RawResults,
     names::{self, Names, bad_answer},
     shape::Shape,
     types::{FunctionType, Type},
@@ -76,28 +75,58 @@ impl Function {
         }
     }
 
-    /// Calls the provider: what it answers, or the failure to report.
+    /// Calls the provider. Results that are at hand are in the store then, ready to be lowered.
+    #[inline]
     pub(super) fn call<const N: usize>(
-        &self,
+        self: &Arc<Self>,
         state: &mut StoreState,
         args: RawArgs<N>,
-    ) -> Result<Answer, HandleError> {
-        self.calls.increment(1);
+    ) -> wasmtime::Result<Answer> {
+        state.tally.count(self);
         let RawArgs { mut message, handles } = args;
         let mut given = SmallVec::<[Guard; 2]>::new();
         if !handles.is_empty() {
-            self.exchange(state, &mut message, handles, &mut given)?;
+            let exchanged = self.exchange(state, message.as_mut_slice(), handles, &mut given);
+            exchanged.map_err(|error| self.refused(error))?;
         }
-        let answer = self.binding.callee().call(self.number, message, &state.context);
+        let StoreState { context, exchange, .. } = state;
+        exchange.arguments = message.into_buffer();
+        exchange.results.clear();
+        let answer = self.binding.callee().call(self.number, context, exchange);
+        exchange.arguments.clear();
         // The provider owns them now, whatever it answers.
         given.into_iter().for_each(Guard::surrender);
+        if let Answer::Ready = answer {
+            self.receive(state)?;
+        }
         Ok(answer)
     }
 
-    /// Waits for an answer that was not at hand.
-    pub(super) async fn wait(&self, answer: LaterAnswer) -> Result<Buffer, Failure> {
-        let _waiting = self.binding.waits();
-        answer.await
+    /// Adds to the metric of its calls.
+    pub(super) fn count(&self, calls: u64) {
+        self.calls.increment(calls);
+    }
+
+    /// The results of a call whose answer was not at hand, or what the guest gets for its failure.
+    pub(super) async fn end(&self, answer: Answer) -> wasmtime::Result<Buffer> {
+        let ended = match answer {
+            Answer::Pending(later) => {
+                let _waiting = self.binding.waits();
+                later.await
+            }
+            Answer::Failed(failure) => Err(failure),
+            Answer::Ready => Err(Failure {
+                kind: FailureKind::BadAnswer,
+                message: "results are at hand, and were asked for twice".to_owned(),
+            }),
+        };
+        ended.or_else(|failure| self.failed(failure))
+    }
+
+    /// Keeps results that came later in the store, ready to be lowered.
+    pub(super) fn received(&self, state: &mut StoreState, message: Buffer) -> wasmtime::Result<()> {
+        state.exchange.results = message;
+        self.receive(state)
     }
 
     /// Puts the provider's handles in the place of the representations, and takes those that the
@@ -128,35 +157,39 @@ impl Function {
         Ok(())
     }
 
-    /// Results that can be lowered: the handles that the provider returned enter the store's table.
-    pub(super) fn results<const M: usize>(
-        &self,
-        state: &mut StoreState,
-        message: Buffer,
-    ) -> wasmtime::Result<RawResults<M>> {
-        let mut handles = SmallVec::new();
-        if let Some(shape) = &self.shape {
-            let mut guards = SmallVec::<[Guard; 2]>::new();
-            let mut found = |resource, handle| {
-                guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
-            };
-            let mut reader = Reader::new(&message, FORM);
-            if let Err(error) = shape.handles(&mut reader, &mut found) {
-                return Err(bad_answer(self.id, error.into()));
-            }
-            for guard in guards {
-                handles.push(state.handles.insert(guard).map_err(|error| self.refused(error))?);
-            }
+    /// Makes the results in the store ready to be lowered: the handles that the provider returned enter
+    /// its table.
+    #[inline]
+    fn receive(&self, state: &mut StoreState) -> wasmtime::Result<()> {
+        state.function = self.id;
+        match &self.shape {
+            Some(shape) => self.receive_handles(shape, state),
+            None => Ok(()),
         }
-        Ok(RawResults { message, handles, function: self.id })
+    }
+
+    fn receive_handles(&self, shape: &Shape, state: &mut StoreState) -> wasmtime::Result<()> {
+        let StoreState { exchange, handles, returned, .. } = state;
+        let mut guards = SmallVec::<[Guard; 2]>::new();
+        let mut found = |resource, handle| {
+            guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
+        };
+        let mut reader = Reader::new(&exchange.results, FORM);
+        if let Err(error) = shape.handles(&mut reader, &mut found) {
+            return Err(bad_answer(self.id, error.into()));
+        }
+        returned.clear();
+        for guard in guards {
+            let rep = handles.insert(guard).map_err(|error| self.refused(error))?;
+            returned.push(rep);
+        }
+        Ok(())
     }
 
     /// What the guest gets for a failure of its provider: its interface's error case where it has one
     /// that fits, else the error that traps it.
-    pub(super) fn failed<const M: usize>(
-        &self,
-        failure: Failure,
-    ) -> wasmtime::Result<RawResults<M>> {
+    #[cold]
+    pub(super) fn failed(&self, failure: Failure) -> wasmtime::Result<Buffer> {
         let Names { provider, interface, function } = &*self.names;
         metrics::counter!(
             CALL_FAILURES.name,
@@ -182,15 +215,15 @@ impl Function {
                 let mut writer = Writer::append_to(prefix.clone(), FORM);
                 // What went wrong inside the provider is for the operator alone.
                 writer.string(&failure.kind.to_string());
-                let message = Buffer::from(writer.into_vec());
-                Ok(RawResults { message, handles: SmallVec::new(), function: self.id })
+                Ok(Buffer::from(writer.into_vec()))
             }
             Some(_) | None => Err(self.error(failure)),
         }
     }
 
     /// The error that traps a guest for a handle that it may not use.
-    pub(super) fn refused(&self, error: HandleError) -> wasmtime::Error {
+    #[cold]
+    fn refused(&self, error: HandleError) -> wasmtime::Error {
         self.error(Failure { kind: FailureKind::BadArguments, message: error.to_string() })
     }
 

@@ -14,7 +14,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(types: &ComponentTypes, ty: InterfaceType) -> Self {
         match ty {
             InterfaceType::Bool | InterfaceType::U8 | InterfaceType::S8 => Self::scalar(1),
@@ -32,18 +32,20 @@ impl Layout {
             InterfaceType::String | InterfaceType::List(_) | InterfaceType::Map(_) => {
                 Self { size: 8, align: 4 }
             }
-            InterfaceType::Record(record) => Self::from(&types[record].abi),
-            InterfaceType::Tuple(tuple) => Self::from(&types[tuple].abi),
-            InterfaceType::Variant(variant) => Self::from(&types[variant].abi),
-            InterfaceType::Enum(names) => Self::from(&types[names].abi),
-            InterfaceType::Option(option) => Self::from(&types[option].abi),
-            InterfaceType::Result(result) => Self::from(&types[result].abi),
-            InterfaceType::Flags(flags) => Self::from(&types[flags].abi),
-            InterfaceType::FixedLengthList(list) => Self::from(&types[list].abi),
+            InterfaceType::Record(_)
+            | InterfaceType::Tuple(_)
+            | InterfaceType::Variant(_)
+            | InterfaceType::Enum(_)
+            | InterfaceType::Option(_)
+            | InterfaceType::Result(_)
+            | InterfaceType::Flags(_)
+            | InterfaceType::FixedLengthList(_) => Self::from(types.canonical_abi(&ty)),
         }
     }
 
-    const fn scalar(size: usize) -> Self {
+    /// That of a number or another scalar.
+    #[inline]
+    pub(super) const fn scalar(size: usize) -> Self {
         Self { size, align: size }
     }
 

@@ -20,18 +20,20 @@ use wasmtime::{
 use super::{
     ABI_BY_RUNTIME_TYPE, FORM,
     layout::{Layout, flat_count, is_number, lone_numbers},
+    message::{self, Message},
     unlinked,
 };
 
 /// The arguments of a call as wire values. `N` is the number of flat core values of the parameters,
 /// or 0 where they always come in memory.
 pub(super) struct RawArgs<const N: usize> {
-    pub(super) message: Vec<u8>,
+    pub(super) message: Message,
     pub(super) handles: LiftedHandles,
 }
 
-/// Most calls carry one handle or none.
-pub(super) type LiftedHandles = SmallVec<[LiftedHandle; 2]>;
+/// Allocated where there is one: arguments are moved several times on their way through the runtime, and
+/// those of most calls have none.
+pub(super) type LiftedHandles = Vec<LiftedHandle>;
 
 /// A handle among the arguments. Its eight bytes in the message are zero until the store's table has
 /// told what it stands for.
@@ -143,14 +145,14 @@ impl<'c, 'm> Lifter<'c, 'm> {
             cx,
             types,
             memory: &[],
-            out: Writer::with_capacity(FORM, room),
+            out: Writer::append_to(message::room(room), FORM),
             encoding: None,
-            handles: SmallVec::new(),
+            handles: Vec::new(),
         }
     }
 
     fn finish<const N: usize>(self) -> RawArgs<N> {
-        RawArgs { message: self.out.into_vec(), handles: self.handles }
+        RawArgs { message: Message::new(self.out.into_vec()), handles: self.handles }
     }
 
     /// The guest's memory. Only types that lie in memory ask for it, and the runtime has refused
@@ -193,6 +195,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 
     /// A value in memory. `offset` is aligned: the root's was checked, and so is every list's.
+    #[inline(always)]
     fn load(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
         match ty {
             InterfaceType::Bool => {
@@ -203,37 +206,12 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 let [byte] = self.array(offset)?;
                 self.out.u8(byte);
             }
-            InterfaceType::U16 => {
-                let value = u16::from_le_bytes(self.array(offset)?);
-                self.out.u16(value);
+            InterfaceType::U16 | InterfaceType::S16 => self.number::<2>(offset)?,
+            InterfaceType::U32 | InterfaceType::S32 | InterfaceType::Float32 => {
+                self.number::<4>(offset)?;
             }
-            InterfaceType::S16 => {
-                let value = i16::from_le_bytes(self.array(offset)?);
-                self.out.s16(value);
-            }
-            InterfaceType::U32 => {
-                let value = u32::from_le_bytes(self.array(offset)?);
-                self.out.u32(value);
-            }
-            InterfaceType::S32 => {
-                let value = i32::from_le_bytes(self.array(offset)?);
-                self.out.s32(value);
-            }
-            InterfaceType::U64 => {
-                let value = u64::from_le_bytes(self.array(offset)?);
-                self.out.u64(value);
-            }
-            InterfaceType::S64 => {
-                let value = i64::from_le_bytes(self.array(offset)?);
-                self.out.s64(value);
-            }
-            InterfaceType::Float32 => {
-                let value = f32::from_bits(u32::from_le_bytes(self.array(offset)?));
-                self.out.f32(value);
-            }
-            InterfaceType::Float64 => {
-                let value = f64::from_bits(u64::from_le_bytes(self.array(offset)?));
-                self.out.f64(value);
+            InterfaceType::U64 | InterfaceType::S64 | InterfaceType::Float64 => {
+                self.number::<8>(offset)?;
             }
             InterfaceType::Char => {
                 let value = char_from(u32::from_le_bytes(self.array(offset)?))?;
@@ -247,6 +225,33 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 let (pointer, length) = self.pair(offset)?;
                 self.list(self.types[list].element, pointer, length)?;
             }
+            InterfaceType::Record(_)
+            | InterfaceType::Tuple(_)
+            | InterfaceType::Variant(_)
+            | InterfaceType::Enum(_)
+            | InterfaceType::Option(_)
+            | InterfaceType::Result(_)
+            | InterfaceType::Flags(_) => return self.load_nested(ty, offset),
+            InterfaceType::Own(resource) => {
+                let index = u32::from_le_bytes(self.array(offset)?);
+                self.own(resource, index)?;
+            }
+            InterfaceType::Borrow(resource) => {
+                let index = u32::from_le_bytes(self.array(offset)?);
+                self.borrow(resource, index)?;
+            }
+            InterfaceType::Map(_)
+            | InterfaceType::Future(_)
+            | InterfaceType::Stream(_)
+            | InterfaceType::ErrorContext(_)
+            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
+        }
+        Ok(())
+    }
+
+    /// A value that has others in it, or cases.
+    fn load_nested(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
+        match ty {
             InterfaceType::Record(record) => {
                 let mut next = offset;
                 for field in &self.types[record].fields {
@@ -290,20 +295,36 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 let bytes = self.bytes(offset, width)?;
                 self.flags(count, bytes);
             }
-            InterfaceType::Own(resource) => {
-                let index = u32::from_le_bytes(self.array(offset)?);
-                self.own(resource, index)?;
-            }
-            InterfaceType::Borrow(resource) => {
-                let index = u32::from_le_bytes(self.array(offset)?);
-                self.borrow(resource, index)?;
-            }
-            InterfaceType::Map(_)
+            InterfaceType::Bool
+            | InterfaceType::U8
+            | InterfaceType::S8
+            | InterfaceType::U16
+            | InterfaceType::S16
+            | InterfaceType::U32
+            | InterfaceType::S32
+            | InterfaceType::U64
+            | InterfaceType::S64
+            | InterfaceType::Float32
+            | InterfaceType::Float64
+            | InterfaceType::Char
+            | InterfaceType::String
+            | InterfaceType::List(_)
+            | InterfaceType::Own(_)
+            | InterfaceType::Borrow(_)
+            | InterfaceType::Map(_)
             | InterfaceType::Future(_)
             | InterfaceType::Stream(_)
             | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
+            | InterfaceType::FixedLengthList(_) => return self.load(ty, offset),
         }
+        Ok(())
+    }
+
+    /// A number in memory, which is in a local message as it is there.
+    #[inline(always)]
+    fn number<const WIDTH: usize>(&mut self, offset: usize) -> Result<()> {
+        let bytes = self.array::<WIDTH>(offset)?;
+        self.out.raw(&bytes);
         Ok(())
     }
 
@@ -342,18 +363,22 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 
     /// A value in flat arguments.
+    #[inline(always)]
     fn flat(&mut self, ty: InterfaceType, src: &mut slice::Iter<'_, ValRaw>) -> Result<()> {
         match ty {
             InterfaceType::Bool => self.out.bool(next(src)?.get_u32() != 0),
             InterfaceType::U8 | InterfaceType::S8 => self.out.u8(next(src)?.get_u32() as u8),
-            InterfaceType::U16 => self.out.u16(next(src)?.get_u32() as u16),
-            InterfaceType::S16 => self.out.s16(next(src)?.get_u32() as u16 as i16),
-            InterfaceType::U32 => self.out.u32(next(src)?.get_u32()),
-            InterfaceType::S32 => self.out.s32(next(src)?.get_i32()),
-            InterfaceType::U64 => self.out.u64(next(src)?.get_u64()),
-            InterfaceType::S64 => self.out.s64(next(src)?.get_i64()),
-            InterfaceType::Float32 => self.out.f32(f32::from_bits(next(src)?.get_f32())),
-            InterfaceType::Float64 => self.out.f64(f64::from_bits(next(src)?.get_f64())),
+            InterfaceType::U16 | InterfaceType::S16 => {
+                self.out.raw(&(next(src)?.get_u32() as u16).to_le_bytes());
+            }
+            InterfaceType::U32 | InterfaceType::S32 => {
+                self.out.raw(&next(src)?.get_u32().to_le_bytes());
+            }
+            InterfaceType::U64 | InterfaceType::S64 => {
+                self.out.raw(&next(src)?.get_u64().to_le_bytes());
+            }
+            InterfaceType::Float32 => self.out.raw(&next(src)?.get_f32().to_le_bytes()),
+            InterfaceType::Float64 => self.out.raw(&next(src)?.get_f64().to_le_bytes()),
             InterfaceType::Char => self.out.char(char_from(next(src)?.get_u32())?),
             InterfaceType::String => {
                 let (pointer, length) = flat_pair(src)?;
@@ -363,6 +388,27 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 let (pointer, length) = flat_pair(src)?;
                 self.list(self.types[list].element, pointer, length)?;
             }
+            InterfaceType::Record(_)
+            | InterfaceType::Tuple(_)
+            | InterfaceType::Variant(_)
+            | InterfaceType::Enum(_)
+            | InterfaceType::Option(_)
+            | InterfaceType::Result(_)
+            | InterfaceType::Flags(_) => return self.flat_nested(ty, src),
+            InterfaceType::Own(resource) => self.own(resource, next(src)?.get_u32())?,
+            InterfaceType::Borrow(resource) => self.borrow(resource, next(src)?.get_u32())?,
+            InterfaceType::Map(_)
+            | InterfaceType::Future(_)
+            | InterfaceType::Stream(_)
+            | InterfaceType::ErrorContext(_)
+            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
+        }
+        Ok(())
+    }
+
+    /// A value that has others in it, or cases.
+    fn flat_nested(&mut self, ty: InterfaceType, src: &mut slice::Iter<'_, ValRaw>) -> Result<()> {
+        match ty {
             InterfaceType::Record(record) => {
                 for field in &self.types[record].fields {
                     self.flat(field.ty, src)?;
@@ -408,13 +454,27 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 }
                 self.flags(count, &bytes);
             }
-            InterfaceType::Own(resource) => self.own(resource, next(src)?.get_u32())?,
-            InterfaceType::Borrow(resource) => self.borrow(resource, next(src)?.get_u32())?,
-            InterfaceType::Map(_)
+            InterfaceType::Bool
+            | InterfaceType::U8
+            | InterfaceType::S8
+            | InterfaceType::U16
+            | InterfaceType::S16
+            | InterfaceType::U32
+            | InterfaceType::S32
+            | InterfaceType::U64
+            | InterfaceType::S64
+            | InterfaceType::Float32
+            | InterfaceType::Float64
+            | InterfaceType::Char
+            | InterfaceType::String
+            | InterfaceType::List(_)
+            | InterfaceType::Own(_)
+            | InterfaceType::Borrow(_)
+            | InterfaceType::Map(_)
             | InterfaceType::Future(_)
             | InterfaceType::Stream(_)
             | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
+            | InterfaceType::FixedLengthList(_) => return self.flat(ty, src),
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! Linking: a component's import is defined in the runtime's linker, function by function.
 
 use std::{
+    marker::PhantomData,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use wasmtime::{
@@ -19,7 +21,7 @@ use super::{
     function::{Function, ResourceEntry},
     handles::Binding,
     lift::RawArgs,
-    lower::RawResults,
+    lower::{KeptResults, RawResults},
     shape::Shape,
     types::{FunctionType, ResourceName},
 };
@@ -140,29 +142,38 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
     name: &str,
     function: Arc<Function>,
 ) -> Result<()> {
-    type Call<'a, const M: usize> = Box<dyn Future<Output = Result<RawResults<M>>> + Send + 'a>;
+    type Call<'a, T, const M: usize> =
+        Box<dyn Future<Output = Result<KeptResults<T, M>>> + Send + 'a>;
     instance.func_wrap_async(
         name,
-        move |mut store: StoreContextMut<'_, T>, args: RawArgs<N>| -> Call<'_, M> {
-            let state = store.data_mut().boundary();
-            // The call is made here, so that an answer at hand costs no count of a shared pointer.
-            let outcome = match function.call(state, args) {
-                Ok(Answer::Ready(message)) => function.results(state, message),
-                Ok(Answer::Failed(failure)) => function.failed(failure),
-                Err(error) => Err(function.refused(error)),
-                Ok(Answer::Pending(answer)) => {
+        move |mut store: StoreContextMut<'_, T>, args: RawArgs<N>| -> Call<'_, T, M> {
+            // The call is made here, so that an answer at hand needs no future: that of `Kept` takes
+            // no memory.
+            match function.call(store.data_mut().boundary(), args) {
+                Ok(Answer::Ready) => Box::new(Kept(PhantomData)),
+                answer => {
                     let function = Arc::clone(&function);
-                    return Box::new(async move {
-                        match function.wait(answer).await {
-                            Ok(message) => function.results(store.data_mut().boundary(), message),
-                            Err(failure) => function.failed(failure),
-                        }
-                    });
+                    Box::new(async move {
+                        let message = function.end(answer?).await?;
+                        function.received(store.data_mut().boundary(), message)?;
+                        Ok(KeptResults::new())
+                    })
                 }
-            };
-            Box::new(std::future::ready(outcome))
+            }
         },
     )
+}
+
+/// Results are in the store already.
+struct Kept<T, const M: usize>(PhantomData<fn() -> T>);
+
+impl<T, const M: usize> Future for Kept<T, M> {
+    type Output = Result<KeptResults<T, M>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(KeptResults::new()))
+    }
 }
 
 /// A WIT `async func`: the guest goes on while the call is pending.
@@ -178,23 +189,23 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
         move |store: &Accessor<T>, args: RawArgs<N>| -> Call<'_, M> {
             let function = Arc::clone(&function);
             Box::pin(async move {
-                let answer = store.with(|mut access| {
+                // In one step with the call, for other calls of the store keep theirs there too.
+                let (answer, results) = store.with(|mut access| -> Result<_> {
                     let mut store = access.as_context_mut();
-                    function.call(store.data_mut().boundary(), args)
-                });
-                let message = match answer {
-                    Ok(Answer::Ready(message)) => Ok(message),
-                    Ok(Answer::Pending(answer)) => function.wait(answer).await,
-                    Ok(Answer::Failed(failure)) => Err(failure),
-                    Err(error) => return Err(function.refused(error)),
-                };
-                match message {
-                    Ok(message) => store.with(|mut access| {
-                        let mut store = access.as_context_mut();
-                        function.results(store.data_mut().boundary(), message)
-                    }),
-                    Err(failure) => function.failed(failure),
+                    let state = store.data_mut().boundary();
+                    let answer = function.call(state, args)?;
+                    Ok((answer, RawResults(state.take_results())))
+                })?;
+                if let Answer::Ready = answer {
+                    return Ok(results);
                 }
+                let message = function.end(answer).await?;
+                store.with(|mut access| {
+                    let mut store = access.as_context_mut();
+                    let state = store.data_mut().boundary();
+                    function.received(state, message)?;
+                    Ok(RawResults(state.take_results()))
+                })
             })
         },
     )

@@ -2,7 +2,7 @@
 //!
 //! See the safety argument in the parent module.
 
-use std::{mem::MaybeUninit, slice};
+use std::{any::Any, marker::PhantomData, mem::MaybeUninit, slice};
 
 use backplane_abi::Buffer;
 use backplane_wire::Reader;
@@ -19,15 +19,14 @@ use wasmtime::{
 };
 
 use super::{
-    ABI_BY_RUNTIME_TYPE, FORM,
+    ABI_BY_RUNTIME_TYPE, FORM, StoreData,
     layout::{Layout, flat_count, is_number, lone_numbers},
     names::bad_answer,
     unlinked,
 };
 
-/// The results of a call as wire values. `M` is the number of flat core values of the results, or 0
-/// where they always go to memory.
-pub(super) struct RawResults<const M: usize> {
+/// The results of a call as wire values.
+pub(super) struct Results {
     pub(super) message: Buffer,
     /// Representations of the owned handles in the message, in order.
     pub(super) handles: LoweredHandles,
@@ -37,6 +36,32 @@ pub(super) struct RawResults<const M: usize> {
 
 /// Most calls return one handle or none.
 pub(super) type LoweredHandles = SmallVec<[u32; 2]>;
+
+/// The results of an `async func`. Others of the store may end before they are lowered, so that each
+/// has its own. `M` is the number of flat core values of the results, or 0 where they always go to
+/// memory.
+pub(super) struct RawResults<const M: usize>(pub(super) Results);
+
+/// The results of a `func`, which wait in the store (`StoreState`) until they are lowered: the guest
+/// has nothing else to do meanwhile. It has no size, so that the future which returns it needs no
+/// memory, and moving it through the runtime costs nothing. `S` is the store's data, `M` as above.
+pub(super) struct KeptResults<S, const M: usize>(PhantomData<fn() -> S>);
+
+impl<S, const M: usize> KeptResults<S, M> {
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<S: StoreData, const M: usize> KeptResults<S, M> {
+    fn take<T: 'static>(cx: &mut LowerContext<'_, T>) -> Result<Results> {
+        let data: &mut dyn Any = cx.store.data_mut();
+        match data.downcast_mut::<S>() {
+            Some(data) => Ok(data.boundary().take_results()),
+            None => bail!("a call was made from a store of another kind"),
+        }
+    }
+}
 
 // SAFETY: as for `RawArgs`: an array of `ValRaw`, types compared by the link step, `M` chosen there, and
 // the constant size never used to touch memory.
@@ -49,13 +74,66 @@ unsafe impl<const M: usize> ComponentType for RawResults<M> {
     }
 }
 
+// SAFETY: as for `RawResults`.
+unsafe impl<S: StoreData, const M: usize> ComponentType for KeptResults<S, M> {
+    type Lower = [ValRaw; M];
+    const ABI: CanonicalAbiInfo = ABI_BY_RUNTIME_TYPE;
+
+    fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
 // SAFETY: the link step has checked that the runtime type is a result list.
 unsafe impl<const M: usize> ComponentNamedList for RawResults<M> {}
+// SAFETY: as above.
+unsafe impl<S: StoreData, const M: usize> ComponentNamedList for KeptResults<S, M> {}
 
-// SAFETY: both functions initialise all of their destination or fail, and write to the guest's memory
-// only through checked slices, following the runtime type.
+// SAFETY: both functions are those of `Results`, which initialise all of their destination or fail, and
+// write to the guest's memory only through checked slices, following the runtime type.
 unsafe impl<const M: usize> Lower for RawResults<M> {
     fn linear_lower_to_flat<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        dst: &mut MaybeUninit<[ValRaw; M]>,
+    ) -> Result<()> {
+        self.0.lower_to_flat(cx, ty, dst)
+    }
+
+    fn linear_lower_to_memory<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+    ) -> Result<()> {
+        self.0.lower_to_memory(cx, ty, offset)
+    }
+}
+
+// SAFETY: as for `RawResults`.
+unsafe impl<S: StoreData, const M: usize> Lower for KeptResults<S, M> {
+    fn linear_lower_to_flat<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        dst: &mut MaybeUninit<[ValRaw; M]>,
+    ) -> Result<()> {
+        Self::take(cx)?.lower_to_flat(cx, ty, dst)
+    }
+
+    fn linear_lower_to_memory<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+    ) -> Result<()> {
+        Self::take(cx)?.lower_to_memory(cx, ty, offset)
+    }
+}
+
+impl Results {
+    fn lower_to_flat<T, const M: usize>(
         &self,
         cx: &mut LowerContext<'_, T>,
         ty: InterfaceType,
@@ -73,7 +151,7 @@ unsafe impl<const M: usize> Lower for RawResults<M> {
         }
     }
 
-    fn linear_lower_to_memory<T>(
+    fn lower_to_memory<T>(
         &self,
         cx: &mut LowerContext<'_, T>,
         ty: InterfaceType,
@@ -121,14 +199,10 @@ struct Lowerer<'c, 'a, 'r, T: 'static> {
 }
 
 impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
-    fn new<const M: usize>(cx: &'c mut LowerContext<'a, T>, results: &'r RawResults<M>) -> Self {
+    fn new(cx: &'c mut LowerContext<'a, T>, results: &'r Results) -> Self {
         let types = cx.types;
-        Self {
-            cx,
-            types,
-            input: Reader::new(&results.message, FORM),
-            handles: results.handles.iter(),
-        }
+        let input = Reader::new(&results.message, FORM);
+        Self { cx, types, input, handles: results.handles.iter() }
     }
 
     fn finish(self) -> Result<()> {
@@ -160,6 +234,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     }
 
     /// A value's fixed part into `dst`, which is as long as the type is large.
+    #[inline(always)]
     fn store(&mut self, ty: InterfaceType, dst: &mut [u8]) -> Result<()> {
         match ty {
             InterfaceType::Bool => put(dst, [u8::from(self.input.bool()?)]),
@@ -181,6 +256,29 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
                 let pair = self.list(self.types[list].element)?;
                 put(dst, pair.to_le_bytes())
             }
+            InterfaceType::Record(_)
+            | InterfaceType::Tuple(_)
+            | InterfaceType::Variant(_)
+            | InterfaceType::Enum(_)
+            | InterfaceType::Option(_)
+            | InterfaceType::Result(_)
+            | InterfaceType::Flags(_) => self.store_nested(ty, dst),
+            InterfaceType::Own(resource) => {
+                let index = self.own(resource)?;
+                put(dst, index.to_le_bytes())
+            }
+            InterfaceType::Borrow(_)
+            | InterfaceType::Map(_)
+            | InterfaceType::Future(_)
+            | InterfaceType::Stream(_)
+            | InterfaceType::ErrorContext(_)
+            | InterfaceType::FixedLengthList(_) => unlinked(ty),
+        }
+    }
+
+    /// A value that has others in it, or cases.
+    fn store_nested(&mut self, ty: InterfaceType, dst: &mut [u8]) -> Result<()> {
+        match ty {
             InterfaceType::Record(record) => {
                 let mut next = 0;
                 for field in &self.types[record].fields {
@@ -228,20 +326,74 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
                 }
                 Ok(())
             }
-            InterfaceType::Own(resource) => {
-                let index = self.own(resource)?;
-                put(dst, index.to_le_bytes())
-            }
-            InterfaceType::Borrow(_)
+            InterfaceType::Bool
+            | InterfaceType::U8
+            | InterfaceType::S8
+            | InterfaceType::U16
+            | InterfaceType::S16
+            | InterfaceType::U32
+            | InterfaceType::S32
+            | InterfaceType::U64
+            | InterfaceType::S64
+            | InterfaceType::Float32
+            | InterfaceType::Float64
+            | InterfaceType::Char
+            | InterfaceType::String
+            | InterfaceType::List(_)
+            | InterfaceType::Own(_)
+            | InterfaceType::Borrow(_)
             | InterfaceType::Map(_)
             | InterfaceType::Future(_)
             | InterfaceType::Stream(_)
             | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => unlinked(ty),
+            | InterfaceType::FixedLengthList(_) => self.store(ty, dst),
         }
     }
 
+    /// A field of a record. Numbers are in the message as they are in memory.
+    #[inline(always)]
     fn field(&mut self, ty: InterfaceType, next: &mut usize, dst: &mut [u8]) -> Result<()> {
+        match ty {
+            InterfaceType::U8 | InterfaceType::S8 => self.number::<1>(next, dst),
+            InterfaceType::U16 | InterfaceType::S16 => self.number::<2>(next, dst),
+            InterfaceType::U32 | InterfaceType::S32 | InterfaceType::Float32 => {
+                self.number::<4>(next, dst)
+            }
+            InterfaceType::U64 | InterfaceType::S64 | InterfaceType::Float64 => {
+                self.number::<8>(next, dst)
+            }
+            InterfaceType::Bool
+            | InterfaceType::Char
+            | InterfaceType::String
+            | InterfaceType::List(_)
+            | InterfaceType::Record(_)
+            | InterfaceType::Tuple(_)
+            | InterfaceType::Variant(_)
+            | InterfaceType::Enum(_)
+            | InterfaceType::Option(_)
+            | InterfaceType::Result(_)
+            | InterfaceType::Flags(_)
+            | InterfaceType::Own(_)
+            | InterfaceType::Borrow(_)
+            | InterfaceType::Map(_)
+            | InterfaceType::Future(_)
+            | InterfaceType::Stream(_)
+            | InterfaceType::ErrorContext(_)
+            | InterfaceType::FixedLengthList(_) => self.field_of(ty, next, dst),
+        }
+    }
+
+    #[inline(always)]
+    fn number<const WIDTH: usize>(&mut self, next: &mut usize, dst: &mut [u8]) -> Result<()> {
+        let offset = Layout::scalar(WIDTH).place(next);
+        let bytes = *self.input.array::<WIDTH>()?;
+        match dst.get_mut(offset..) {
+            Some(dst) => put(dst, bytes),
+            None => misfit(),
+        }
+    }
+
+    fn field_of(&mut self, ty: InterfaceType, next: &mut usize, dst: &mut [u8]) -> Result<()> {
         let layout = Layout::of(self.types, ty);
         let offset = layout.place(next);
         match dst.get_mut(offset..offset + layout.size) {

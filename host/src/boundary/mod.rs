@@ -41,11 +41,15 @@ mod layout;
 mod lift;
 pub mod link;
 mod lower;
+mod message;
 mod names;
 mod shape;
+mod tally;
 pub mod types;
 
-use backplane_abi::CallContext;
+use std::mem;
+
+use backplane_abi::{CallContext, Exchange};
 use backplane_wire::Form;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InterfaceType};
 
@@ -63,15 +67,39 @@ pub struct StoreState {
     /// Deadline and trace of the request that the store serves.
     pub context: CallContext,
     handles: handles::HandleTable,
+    /// What the call that is made passes. Its results stay here until they are lowered.
+    exchange: Exchange,
+    /// Representations of the owned handles in the results, in order.
+    returned: lower::LoweredHandles,
+    /// The function that answered.
+    function: u32,
+    tally: tally::Tally,
 }
 
 impl StoreState {
     /// Resource handles that one store may hold.
     pub const MAX_HANDLES: usize = 16_384;
 
+    /// Takes the results of the call that was made last.
+    #[inline]
+    fn take_results(&mut self) -> lower::Results {
+        lower::Results {
+            message: mem::take(&mut self.exchange.results),
+            handles: mem::take(&mut self.returned),
+            function: self.function,
+        }
+    }
+
     /// The state of a new store, without handles.
     pub fn new(context: CallContext) -> Self {
-        Self { context, handles: handles::HandleTable::new(Self::MAX_HANDLES) }
+        Self {
+            context,
+            handles: handles::HandleTable::new(Self::MAX_HANDLES),
+            exchange: Exchange::default(),
+            returned: lower::LoweredHandles::new(),
+            function: 0,
+            tally: tally::Tally::default(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use abi_stable::{
 };
 use async_ffi::FfiFuture;
 use backplane_abi::{
-    BindingPtr, Buffer, CallContext, Description, ExtensionModuleRef, Failed, Finished,
+    BindingPtr, Buffer, CallContext, Description, Exchange, ExtensionModuleRef, Failed, Finished,
     InstancePtr, Outcome,
 };
 use futures::future::BoxFuture;
@@ -367,7 +367,7 @@ struct NativeBinding(Arc<BindingInner>);
 
 struct BindingInner {
     /// Read from the module once.
-    call: unsafe extern "C" fn(BindingPtr, u32, Buffer, &CallContext) -> Outcome,
+    call: unsafe extern "C" fn(BindingPtr, u32, &CallContext, &mut Exchange) -> Outcome,
     pointer: BindingPtr,
     module: ExtensionModuleRef,
     name: ProviderName,
@@ -380,10 +380,10 @@ impl Callee for NativeBinding {
     }
 
     #[inline]
-    fn call(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Answer {
-        // SAFETY: the binding is live while `self` is.
-        match unsafe { (self.0.call)(self.0.pointer, function, Buffer::from(arguments), context) } {
-            Outcome::Ready(results) => Answer::Ready(results),
+    fn call(&self, function: u32, context: &CallContext, exchange: &mut Exchange) -> Answer {
+        // SAFETY: the binding is live while `self` is, and the context and the exchange during the call.
+        match unsafe { (self.0.call)(self.0.pointer, function, context, exchange) } {
+            Outcome::Ready => Answer::Ready,
             Outcome::Failed(failed) => Answer::Failed(failure(failed)),
             Outcome::Pending(future) => Answer::Pending(Box::pin(PendingCall {
                 future: Some(future),

@@ -1,6 +1,9 @@
 //! Runs one component and compares what crosses with what should.
 
-use std::sync::{Arc, LazyLock, Mutex};
+use std::{
+    mem::take,
+    sync::{Arc, LazyLock, Mutex},
+};
 
 use backplane::boundary::{
     Binding, StoreData, StoreState,
@@ -8,7 +11,7 @@ use backplane::boundary::{
     imports::imports,
     link::{LinkedImport, define},
 };
-use backplane_abi::CallContext;
+use backplane_abi::{CallContext, Exchange};
 use wasmtime::{
     Config, Engine, Store,
     component::{Component, Linker, Val},
@@ -52,9 +55,10 @@ impl Callee for Recorder {
         "recorder"
     }
 
-    fn call(&self, _: u32, arguments: Vec<u8>, _: &CallContext) -> Answer {
-        *self.arguments.lock().unwrap() = arguments;
-        Answer::Ready(self.answer.lock().unwrap().clone().into())
+    fn call(&self, _: u32, _: &CallContext, exchange: &mut Exchange) -> Answer {
+        *self.arguments.lock().unwrap() = take(&mut exchange.arguments).into_vec();
+        exchange.results = self.answer.lock().unwrap().clone().into();
+        Answer::Ready
     }
 
     fn drop_resource(&self, _: u32, _: u64) {}
@@ -67,8 +71,8 @@ impl Callee for Shared {
         "recorder"
     }
 
-    fn call(&self, function: u32, arguments: Vec<u8>, context: &CallContext) -> Answer {
-        self.0.call(function, arguments, context)
+    fn call(&self, function: u32, context: &CallContext, exchange: &mut Exchange) -> Answer {
+        self.0.call(function, context, exchange)
     }
 
     fn drop_resource(&self, _: u32, _: u64) {}

@@ -8,7 +8,7 @@ use backplane::boundary::{
     imports::imports,
     link::{LinkedImport, LinkedResource, ResourceIdentity, define},
 };
-use backplane_abi::CallContext;
+use backplane_abi::{CallContext, Exchange};
 use backplane_wire::{Form, Writer};
 use wasmtime::{
     Store,
@@ -96,8 +96,9 @@ impl Callee for Maker {
         "maker"
     }
 
-    fn call(&self, function: u32, arguments: Vec<u8>, _: &CallContext) -> Answer {
+    fn call(&self, function: u32, _: &CallContext, exchange: &mut Exchange) -> Answer {
         let mut ledger = self.0.lock().unwrap();
+        let arguments = std::mem::take(&mut exchange.arguments);
         let mut out = Writer::new(Form::Local);
         let handle = || backplane_wire::Reader::new(&arguments, Form::Local).handle().unwrap();
         let make = |ledger: &mut Ledger| {
@@ -124,7 +125,8 @@ impl Callee for Maker {
                 return Answer::Failed(Failure { kind: FailureKind::Unimplemented, message });
             }
         }
-        Answer::Ready(out.into_vec().into())
+        exchange.results = out.into_vec().into();
+        Answer::Ready
     }
 
     fn drop_resource(&self, resource: u32, handle: u64) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use backplane_abi::ABI_VERSION;
 use backplane_tests::{Lab, component, library};
 
 /// The library is refused with these words, by a host that enables it and in the list.
@@ -75,8 +76,12 @@ async fn an_extension_for_another_architecture_is_refused() {
 
 #[tokio::test]
 async fn an_extension_with_another_abi_is_refused() {
-    let library = patched(library("keyvalue"), b"\"abi\":\"2.", b"\"abi\":\"3.");
-    is_refused(&library, "", &["built for ABI 3.", "this host has ABI 2.", "backplane-sdk"]).await;
+    let ours: u32 = ABI_VERSION.split('.').next().unwrap().parse().unwrap();
+    let theirs = ours + 1;
+    let stated = |version: u32| format!("\"abi\":\"{version}.");
+    let library = patched(library("keyvalue"), stated(ours).as_bytes(), stated(theirs).as_bytes());
+    let (built, here) = (format!("built for ABI {theirs}."), format!("this host has ABI {ours}."));
+    is_refused(&library, "", &[&built, &here, "backplane-sdk"]).await;
 }
 
 #[tokio::test]
