@@ -150,7 +150,7 @@ impl Share {
     }
 
     /// Takes a turn and the places for it, if there are; of those that all share only if it `may`.
-    fn try_take(&self, may: impl Fn() -> bool) -> Attempt {
+    pub(super) fn try_take(&self, may: impl Fn() -> bool) -> Attempt {
         let mut attempt = Attempt::default();
         let mut packed = self.standing.load(SeqCst);
         loop {

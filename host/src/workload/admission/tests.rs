@@ -3,13 +3,14 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicU32, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use futures::{FutureExt as _, future::join_all, poll};
+use tokio::sync::oneshot;
 
 use super::{Admission, Permit, places::Pool};
 use crate::workload::{Busy, Ended, spec::Limits};
@@ -94,6 +95,33 @@ async fn nobody_overtakes_the_queue() {
     drop(first);
     drop(second.now_or_never().unwrap());
     assert!(third.now_or_never().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_comes_while_others_wait_does_not_look_for_a_turn() {
+    let pool = pool(4);
+    let (one, other) = (workload(&pool, &limits(9, 9)), workload(&pool, &limits(9, 9)));
+    let (grant, _granted) = oneshot::channel();
+    // As if another thread were about to let it in.
+    one.0.queue_up(grant).unwrap();
+    assert!(one.0.try_enter().is_none());
+    // What is reserved for the other is its own; the rest is for who waits.
+    let _own = other.0.try_enter().unwrap();
+    assert!(other.0.try_enter().is_none());
+}
+
+#[tokio::test]
+async fn places_that_were_in_hand_for_a_moment_are_told_of() {
+    let admission = workload(&pool(4), &limits(9, 9));
+    let _reserved = (enters(&admission), enters(&admission));
+    let meanwhile = Mutex::new(None);
+    let attempt = admission.0.try_take(|| {
+        // Another thread is quicker by one, once.
+        meanwhile.lock().unwrap().get_or_insert_with(|| enters(&admission));
+        true
+    });
+    assert!(attempt.is_taken && attempt.gave_back);
+    assert!(!admission.0.try_take(|| true).is_taken, "there are four");
 }
 
 #[tokio::test]
