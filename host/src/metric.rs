@@ -65,8 +65,10 @@ pub const REQUESTS: Metric = Metric {
     name: "backplane_requests_total",
     kind: Kind::Counter,
     description: "Requests and commands that ended. The label `ended` says how: `well`, `trap`, \
-                  `no-response`, `error`, `provider`, `host`, `cancelled` when the client left, or \
-                  the limit that was hit: `deadline`, `cpu`, `memory`, `refused`.",
+                  `no-response`, `error`, `provider`, `host`, `cancelled` when the client left; the \
+                  limit that was hit: `deadline`, `cpu`, `memory`, `table-elements`, `instances`, \
+                  `tables`, `memories`, `hostcall`; or why it was refused: `queue-full`, `queue-wait`, \
+                  `host-full`.",
     labels: &["workload", "ended"],
 };
 
@@ -83,6 +85,32 @@ pub const REQUESTS_RUNNING: Metric = Metric {
     name: "backplane_requests_running",
     kind: Kind::Gauge,
     description: "Requests that run now.",
+    labels: &["workload"],
+};
+
+/// Requests that wait to run.
+pub const REQUESTS_QUEUED: Metric = Metric {
+    name: "backplane_requests_queued",
+    kind: Kind::Gauge,
+    description: "Requests that wait until one of their workload's, or of the host's, has ended.",
+    labels: &["workload"],
+};
+
+/// Limits that were hit.
+pub const LIMITS_HIT: Metric = Metric {
+    name: "backplane_limits_hit_total",
+    kind: Kind::Counter,
+    description: "Requests and commands that a limit ended or kept out. The label `limit` is the \
+                  limit's key in the configuration.",
+    labels: &["workload", "limit"],
+};
+
+/// CPU time of guests.
+pub const GUEST_CPU_SECONDS: Metric = Metric {
+    name: "backplane_guest_cpu_seconds",
+    kind: Kind::Seconds,
+    description: "CPU time of a request or command: in the guest and the host functions it calls, and \
+                  for making and clearing its instance. The sum is what the workload has used.",
     labels: &["workload"],
 };
 
@@ -132,7 +160,7 @@ pub const CONNECTIONS_CUT: Metric = Metric {
 };
 
 /// Every metric of the host.
-pub const ALL: [Metric; 12] = [
+pub const ALL: [Metric; 15] = [
     CALLS,
     CALL_FAILURES,
     CALLS_PENDING,
@@ -140,6 +168,9 @@ pub const ALL: [Metric; 12] = [
     REQUESTS,
     REQUEST_SECONDS,
     REQUESTS_RUNNING,
+    REQUESTS_QUEUED,
+    LIMITS_HIT,
+    GUEST_CPU_SECONDS,
     EGRESS_DENIED,
     OUTBOUND_REQUESTS,
     OUTBOUND_CONNECTIONS,

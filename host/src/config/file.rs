@@ -213,14 +213,26 @@ pub enum LogFormat {
 pub(super) struct Limits {
     /// Linear memory of one instance, in bytes.
     pub(super) memory: Typed<Size>,
+    /// Elements of tables of one instance.
+    pub(super) table_elements: Count,
+    /// Core instances that one instance is made of.
+    pub(super) instances: Count,
+    /// Tables of one instance.
+    pub(super) tables: Count,
+    /// Linear memories of one instance.
+    pub(super) memories: Count,
     /// CPU time of one request or command.
     pub(super) cpu: Typed<Bound>,
     /// Time from a request's start to the end of its response.
     pub(super) deadline: Typed<Bound>,
     /// A request's body, in bytes.
     pub(super) request_body: Typed<Size>,
-    /// Requests that run at once; more are answered 503.
+    /// Requests that run at once; more wait.
     pub(super) concurrency: Count,
+    /// Requests that wait; more are answered 503.
+    pub(super) queue: Count,
+    /// How long a request may wait until it is answered 503.
+    pub(super) queue_wait: Typed<Duration>,
     /// What a single host call may copy out of the guest, in bytes.
     pub(super) hostcall: Typed<Size>,
 }
@@ -230,10 +242,16 @@ impl Default for Limits {
         let limits = spec::Limits::default();
         Self {
             memory: Typed(Size(limits.memory as u64)),
+            table_elements: Count::saturating(limits.table_elements),
+            instances: Count::saturating(limits.instances),
+            tables: Count::saturating(limits.tables),
+            memories: Count::saturating(limits.memories),
             cpu: Typed(Bound(limits.cpu)),
             deadline: Typed(Bound(limits.deadline)),
             request_body: Typed(Size(limits.request_body)),
             concurrency: Count::saturating(limits.concurrency),
+            queue: Count::saturating(limits.queue),
+            queue_wait: Typed(limits.queue_wait),
             hostcall: Typed(Size(limits.hostcall as u64)),
         }
     }
@@ -468,6 +486,18 @@ pub(super) struct LimitOverrides {
     /// Linear memory of one instance, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) memory: Option<Typed<Size>>,
+    /// Elements of tables of one instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) table_elements: Option<Count>,
+    /// Core instances that one instance is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) instances: Option<Count>,
+    /// Tables of one instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tables: Option<Count>,
+    /// Linear memories of one instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memories: Option<Count>,
     /// CPU time of one request or command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cpu: Option<Typed<Bound>>,
@@ -477,9 +507,15 @@ pub(super) struct LimitOverrides {
     /// A request's body, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request_body: Option<Typed<Size>>,
-    /// Requests that run at once; more are answered 503.
+    /// Requests that run at once; more wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) concurrency: Option<Count>,
+    /// Requests that wait; more are answered 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<Count>,
+    /// How long a request may wait until it is answered 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue_wait: Option<Typed<Duration>>,
     /// What a single host call may copy out of the guest, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hostcall: Option<Typed<Size>>,

@@ -240,10 +240,16 @@ impl Resolver<'_> {
     fn limits(&mut self, key: &KeyPath, written: &file::Limits) -> Limits {
         let all = file::LimitOverrides {
             memory: Some(written.memory),
+            table_elements: Some(written.table_elements),
+            instances: Some(written.instances),
+            tables: Some(written.tables),
+            memories: Some(written.memories),
             cpu: Some(written.cpu),
             deadline: Some(written.deadline),
             request_body: Some(written.request_body),
             concurrency: Some(written.concurrency),
+            queue: Some(written.queue),
+            queue_wait: Some(written.queue_wait),
             hostcall: Some(written.hostcall),
         };
         self.overridden(key, &Limits::default(), &all)
@@ -258,12 +264,19 @@ impl Resolver<'_> {
             self.problems.add(&key, report.expected("a size from \"64KiB\" to \"4GiB\""));
         }
         let bytes = |size: Typed<super::written::Size>| usize::try_from(size.0.0);
+        let count = |written: Option<Count>, base| written.map_or(base, Count::size);
         Limits {
             memory: over.memory.map_or(base.memory, |size| bytes(size).unwrap_or(usize::MAX)),
+            table_elements: count(over.table_elements, base.table_elements),
+            instances: count(over.instances, base.instances),
+            tables: count(over.tables, base.tables),
+            memories: count(over.memories, base.memories),
             cpu: over.cpu.map_or(base.cpu, |bound| bound.0.0),
             deadline: over.deadline.map_or(base.deadline, |bound| bound.0.0),
             request_body: over.request_body.map_or(base.request_body, |size| size.0.0),
-            concurrency: over.concurrency.map_or(base.concurrency, Count::size),
+            concurrency: count(over.concurrency, base.concurrency),
+            queue: count(over.queue, base.queue),
+            queue_wait: over.queue_wait.map_or(base.queue_wait, |wait| wait.0),
             hostcall: over.hostcall.map_or(base.hostcall, |size| bytes(size).unwrap_or(usize::MAX)),
         }
     }

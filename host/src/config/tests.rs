@@ -69,14 +69,15 @@ fn unknown_keys_are_refused_with_the_place_and_the_choices() {
     assert_refused(
         "\n[limits]\n  memry = \"64MiB\"\n",
         "error: unknown key `memry` in `limits`\n  --> backplane.toml:3:3\n  expected: one of \
-         `memory`, `cpu`, `deadline`, `request-body`, `concurrency`, `hostcall`\n  help: did you \
-         mean `memory`?",
+         `memory`, `table-elements`, `instances`, `tables`, `memories`, `cpu`, `deadline`, \
+         `request-body`, `concurrency`, `queue`, `queue-wait`, `hostcall`\n  help: did you mean \
+         `memory`?",
     );
     assert_refused(
         "[workloads.a]\ncomponent = \"a.wasm\"\nlimits.request_body = \"1B\"\n",
         "error: unknown key `request_body` in `workloads.a.limits`\n  --> backplane.toml:3:8\n  \
-         expected: one of `memory`, `cpu`, `deadline`, `request-body`, `concurrency`, \
-         `hostcall`\n  help: did you mean `request-body`?",
+         expected: one of `memory`, `table-elements`, `instances`, `tables`, `memories`, `cpu`, \
+         `deadline`, `request-body`, `concurrency`, `queue`, `queue-wait`, `hostcall`\n  help: did you mean `request-body`?",
     );
     assert_refused(
         "[engine]\ncolour = true\n",
@@ -519,6 +520,10 @@ fn a_workload_is_read_whole() {
     // The workload's limits over those of the host.
     assert_eq!((spec.limits.memory, spec.limits.deadline), (256 << 20, None));
     assert_eq!(spec.limits.cpu, Some(Duration::from_secs(2)));
+    assert_eq!((spec.limits.queue, spec.limits.queue_wait), (50, Duration::ZERO));
+    assert_eq!((spec.limits.table_elements, spec.limits.instances), (30000, 30));
+    assert_eq!((spec.limits.tables, spec.limits.memories), (20, 10));
+    assert_eq!((config.limits.queue, config.limits.queue_wait), (100, Duration::from_secs(1)));
     assert_eq!(config.limits.memory, 64 << 20);
     let extension = &config.extensions.values().next().unwrap();
     assert!(extension.enabled && extension.digest.is_some());
@@ -539,7 +544,7 @@ fn printing_hides_secrets_and_says_where_each_value_came_from() {
         let line = toml.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:77:1");
+    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:83:1");
     assert_eq!(
         line("API_TOKEN"),
         "API_TOKEN = \"***\" # environment variable BACKPLANE_WORKLOADS__SHOP__ENVIRONMENT__API_TOKEN"

@@ -14,7 +14,7 @@ use crate::{
         set::{Enabled, ProviderSet, Settings as ProviderSettings, StartError},
     },
     workload::{
-        Loaded, PrepareError, Workload, core,
+        Loaded, Places, PrepareError, Workload, core,
         egress::{Egress, EgressError, SystemResolver},
         spec::{Link, Spec},
     },
@@ -90,6 +90,7 @@ fn all(errors: &[LinkError]) -> String {
 /// A running host.
 pub struct Host {
     engines: Engines,
+    places: Places,
     egress: Egress,
     providers: ProviderSet,
     links: Vec<Link>,
@@ -129,6 +130,7 @@ impl Host {
         providers: impl FnOnce(&ProviderSettings) -> Result<ProviderSet, StartError>,
     ) -> Result<Self, ControlError> {
         let engines = Engines::new(&EngineSettings { cache, instances: settings.instances })?;
+        let places = Places::new(&engines);
         let egress = Egress::new(SystemResolver, settings.ca_file.as_deref())?;
         let providers = providers(&ProviderSettings {
             plugins: settings.plugins,
@@ -136,7 +138,7 @@ impl Host {
             enable: settings.enable,
         })?;
         let next_id = std::sync::atomic::AtomicU64::new(1);
-        Ok(Self { engines, egress, providers, links: settings.links, next_id })
+        Ok(Self { engines, places, egress, providers, links: settings.links, next_id })
     }
 
     /// The providers.
@@ -157,7 +159,8 @@ impl Host {
     ///
     /// [`ControlError`] when it cannot be loaded.
     pub async fn load(&self, spec: Spec) -> Result<Loaded, ControlError> {
-        Ok(Loaded::load(&self.engines, spec).await?.with_egress(self.egress.clone()))
+        let loaded = Loaded::load(&self.engines, spec).await?;
+        Ok(loaded.with_egress(self.egress.clone()).with_places(self.places.clone()))
     }
 
     /// The imports of a component that are not the host's own.

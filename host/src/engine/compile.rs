@@ -3,7 +3,7 @@
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::{Engine, component::Component};
 
-use super::{EngineKind, Engines};
+use super::{EngineKind, Engines, MEMORIES, TABLES};
 
 /// A component ready to be linked.
 #[derive(Clone)]
@@ -12,6 +12,18 @@ pub struct Compiled {
     pub component: Component,
     /// Which engine it is for.
     pub kind: EngineKind,
+}
+
+impl Compiled {
+    /// What an instance takes of its engine's pool, in instances: more than one if it has more memories
+    /// or tables than the pool has for each.
+    pub fn places(&self) -> u32 {
+        // None for components that import modules, which the host has not to give.
+        self.component.resources_required().map_or(1, |needs| {
+            let (memories, tables) = (needs.num_memories, needs.num_tables);
+            memories.div_ceil(MEMORIES).max(tables.div_ceil(TABLES)).max(1)
+        })
+    }
 }
 
 impl std::fmt::Debug for Compiled {

@@ -28,6 +28,15 @@ pub const TICK: Duration = Duration::from_millis(10);
 /// compiled code needs no bounds checks; a workload's own limit is what counts.
 const MEMORY_RESERVATION: u64 = 4 << 30;
 
+/// Linear memories in the pool for each of its instances.
+const MEMORIES: u32 = 2;
+
+/// Tables in the pool for each of its instances.
+const TABLES: u32 = 4;
+
+/// Elements that the pool has room for in a table.
+pub const TABLE_ELEMENTS: usize = 100_000;
+
 /// What the engines are made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -81,6 +90,7 @@ pub enum EngineError {
 pub struct Engines {
     sync: Engine,
     concurrent: Engine,
+    instances: u32,
     _ticker: std::sync::Arc<Ticker>,
 }
 
@@ -99,7 +109,8 @@ impl Engines {
             Ticker::start(vec![sync.clone(), concurrent.clone()], TICK).map_err(|error| {
                 EngineError::Engine { instances: settings.instances, source: error.into() }
             })?;
-        Ok(Self { sync, concurrent, _ticker: std::sync::Arc::new(ticker) })
+        let instances = settings.instances;
+        Ok(Self { sync, concurrent, instances, _ticker: std::sync::Arc::new(ticker) })
     }
 
     /// The engine of a kind.
@@ -108,6 +119,11 @@ impl Engines {
             EngineKind::Sync => &self.sync,
             EngineKind::Concurrent => &self.concurrent,
         }
+    }
+
+    /// Instances that each of them can hold at once.
+    pub fn instances(&self) -> u32 {
+        self.instances
     }
 
     /// Compiles a component, or takes it from the cache, on a thread that may block. Which engine it
@@ -185,13 +201,13 @@ fn pool(settings: &Settings) -> PoolingAllocationConfig {
     // A component made from one module has three to five core instances (adapters, shims); one
     // composed of several components has that many for each.
     pool.total_core_instances(instances.saturating_mul(16));
-    pool.total_memories(instances.saturating_mul(2));
-    pool.total_tables(instances.saturating_mul(4));
+    pool.total_memories(instances.saturating_mul(MEMORIES));
+    pool.total_tables(instances.saturating_mul(TABLES));
     pool.total_stacks(instances);
     // Interpreters compiled to wasm have large contexts and tables of function pointers.
     pool.max_component_instance_size(8 << 20);
     pool.max_core_instance_size(4 << 20);
-    pool.table_elements(100_000);
+    pool.table_elements(TABLE_ELEMENTS);
     pool.max_tables_per_module(8);
     pool.max_memories_per_module(4);
     pool.max_memory_size(MEMORY_RESERVATION as usize);

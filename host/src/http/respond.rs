@@ -65,6 +65,7 @@ async fn answer(
     record.routed_to(&workload);
     let limit = workload.spec().limits.request_body;
     if request.body().size_hint().lower() > limit {
+        workload.body_too_large();
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, record);
     }
     let scheme = if context.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
@@ -77,6 +78,9 @@ async fn answer(
     let span = tracing::info_span!("request", workload = %workload.name(), id = %record.id);
     let result = workload.handle(Request::from_parts(parts, body)).instrument(span).await;
     if let Some(status) = fault.status() {
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            workload.body_too_large();
+        }
         return refuse(status, record);
     }
     match result {
@@ -109,6 +113,9 @@ fn failed(ended: &Ended, record: Record) -> Response<Reply> {
     let status = match ended {
         Ended::Trap(_)
         | Ended::Memory { .. }
+        | Ended::Table { .. }
+        | Ended::Parts { .. }
+        | Ended::Hostcall { .. }
         | Ended::NoResponse
         | Ended::Error(_)
         | Ended::Host(_) => StatusCode::INTERNAL_SERVER_ERROR,

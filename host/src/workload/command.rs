@@ -31,7 +31,8 @@ impl Workload {
             guest_progress.ended(result.is_ok());
             result
         });
-        let result = Guarded::new(guest, progress, limits.cpu, None).await;
+        let seconds = self.meters.cpu_seconds.clone();
+        let result = Guarded::new(guest, progress, limits.cpu, None, seconds).await;
         match &result {
             Ok(_) => self.meters.well(),
             Err(ended) => self.report(ended),

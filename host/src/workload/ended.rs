@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use wasmtime::PoolConcurrencyLimitError;
+
+use super::{limits::Denied, spec::Limits};
 use crate::boundary::call::CallError;
 
 /// How a guest's request or command ended, other than well.
@@ -24,6 +27,34 @@ pub enum Ended {
         /// How it ended.
         source: wasmtime::Error,
     },
+    /// It trapped, or could not be started, after it was denied elements of a table.
+    #[error("the guest needs larger tables than its {limit} elements (`limits.table-elements`): {}", .source.root_cause())]
+    Table {
+        /// Elements that its tables may have together.
+        limit: usize,
+        /// How it ended.
+        source: wasmtime::Error,
+    },
+    /// It could not be started, for it is made of more parts than it may have.
+    #[error("the guest is made of more than its {limit} {parts} (`{}`)", .parts.key())]
+    Parts {
+        /// The parts.
+        parts: Parts,
+        /// How many it may have.
+        limit: usize,
+        /// How it ended.
+        source: wasmtime::Error,
+    },
+    /// It wanted to hand more to the host in one call than it may.
+    #[error(
+        "the guest handed more than its {limit} bytes to a single call of the host (`limits.hostcall`)"
+    )]
+    Hostcall {
+        /// Bytes that a call may copy.
+        limit: usize,
+        /// How it ended.
+        source: wasmtime::Error,
+    },
     /// It trapped, for a provider failed and its interface has no case for that.
     #[error("{}: {}", .0, .0.failure)]
     Provider(CallError),
@@ -41,18 +72,74 @@ pub enum Ended {
     Host(wasmtime::Error),
 }
 
+/// Of which an instance of a component has several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// Core instances.
+    Instances,
+    /// Tables.
+    Tables,
+    /// Linear memories.
+    Memories,
+}
+
 /// What there was none left of.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
-    /// The workload's own limit.
-    #[error("{0} requests of the workload are running already (`limits.concurrency`)")]
-    Workload(usize),
-    /// The engine's pool.
+    /// A place in the workload's queue.
+    #[error("{0} requests of the workload are waiting already (`limits.queue`)")]
+    Queue(usize),
+    /// A turn of the workload's, for as long as the request could wait.
+    #[error(
+        "the request waited {wait:?} (`limits.queue-wait`) while {concurrency} others of the workload \
+         were running (`limits.concurrency`)"
+    )]
+    Wait {
+        /// How long it may wait.
+        wait: Duration,
+        /// How many of the workload may run.
+        concurrency: u32,
+    },
+    /// Places of the host's, for as long as the request could wait.
+    #[error(
+        "the request waited {0:?} (`limits.queue-wait`) for one of the host's instances \
+         (`engine.instances`)"
+    )]
+    Instances(Duration),
+    /// Room in the engine's pool.
     #[error("the host has no instance left: {0} (`engine.instances`)")]
-    Host(String),
+    Pool(String),
 }
 
+/// How wasmtime words that a call copies too much: the type of the error is not public.
+const TOO_MUCH_COPIED: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// How wasmtime begins the message about too many parts, which goes on with what they are.
+const TOO_MANY: &str = "resource limit exceeded: ";
+
 impl Ended {
+    /// What an error of wasmtime says about how a guest ended that was `denied` growth.
+    pub(super) fn of(error: wasmtime::Error, limits: &Limits, denied: Option<Denied>) -> Self {
+        if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+            return Self::Refused(Busy::Pool(limit.to_string()));
+        }
+        if let Some(error) = error.downcast_ref::<CallError>() {
+            return Self::Provider(error.clone());
+        }
+        let cause = error.root_cause().to_string();
+        if let Some((parts, limit)) = Parts::exceeded(&cause, limits) {
+            return Self::Parts { parts, limit, source: error };
+        }
+        if cause.contains(TOO_MUCH_COPIED) {
+            return Self::Hostcall { limit: limits.hostcall, source: error };
+        }
+        match denied {
+            Some(Denied::Memory) => Self::Memory { limit: limits.memory, source: error },
+            Some(Denied::Table) => Self::Table { limit: limits.table_elements, source: error },
+            None => Self::Trap(error),
+        }
+    }
+
     /// A short name, for a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -60,11 +147,85 @@ impl Ended {
             Self::Deadline(_) => "deadline",
             Self::Cpu(_) => "cpu",
             Self::Memory { .. } => "memory",
+            Self::Table { .. } => "table-elements",
+            Self::Parts { parts: Parts::Instances, .. } => "instances",
+            Self::Parts { parts: Parts::Tables, .. } => "tables",
+            Self::Parts { parts: Parts::Memories, .. } => "memories",
+            Self::Hostcall { .. } => "hostcall",
             Self::Provider(_) => "provider",
-            Self::Refused(_) => "refused",
+            Self::Refused(Busy::Queue(_)) => "queue-full",
+            Self::Refused(Busy::Wait { .. }) => "queue-wait",
+            Self::Refused(Busy::Instances(_) | Busy::Pool(_)) => "host-full",
             Self::NoResponse => "no-response",
             Self::Error(_) => "error",
             Self::Host(_) => "host",
         }
+    }
+
+    /// The key of the limit that it ended at, if it was one.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Deadline(_) => Some("limits.deadline"),
+            Self::Cpu(_) => Some("limits.cpu"),
+            Self::Memory { .. } => Some("limits.memory"),
+            Self::Table { .. } => Some("limits.table-elements"),
+            Self::Parts { parts, .. } => Some(parts.key()),
+            Self::Hostcall { .. } => Some("limits.hostcall"),
+            Self::Refused(Busy::Queue(_)) => Some("limits.queue"),
+            Self::Refused(Busy::Wait { .. }) => Some("limits.concurrency"),
+            Self::Refused(Busy::Instances(_) | Busy::Pool(_)) => Some("engine.instances"),
+            Self::Trap(_)
+            | Self::Provider(_)
+            | Self::NoResponse
+            | Self::Error(_)
+            | Self::Host(_) => None,
+        }
+    }
+
+    /// What wasmtime says of it, with the guest's backtrace if it has one.
+    pub(super) fn cause(&self) -> Option<&wasmtime::Error> {
+        match self {
+            Self::Trap(cause) | Self::Host(cause) => Some(cause),
+            Self::Memory { source, .. }
+            | Self::Table { source, .. }
+            | Self::Parts { source, .. }
+            | Self::Hostcall { source, .. } => Some(source),
+            Self::Deadline(_)
+            | Self::Cpu(_)
+            | Self::Provider(_)
+            | Self::Refused(_)
+            | Self::NoResponse
+            | Self::Error(_) => None,
+        }
+    }
+}
+
+impl Parts {
+    /// Which parts there are too many of, and how many there may be.
+    fn exceeded(cause: &str, limits: &Limits) -> Option<(Self, usize)> {
+        match cause.strip_prefix(TOO_MANY)?.split(' ').next()? {
+            "instance" => Some((Self::Instances, limits.instances)),
+            "table" => Some((Self::Tables, limits.tables)),
+            "memory" => Some((Self::Memories, limits.memories)),
+            _ => None,
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Instances => "limits.instances",
+            Self::Tables => "limits.tables",
+            Self::Memories => "limits.memories",
+        }
+    }
+}
+
+impl std::fmt::Display for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Instances => "core instances",
+            Self::Tables => "tables",
+            Self::Memories => "memories",
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! The limits of a running guest: memory as it grows, CPU time and the deadline as it is polled.
+//! The limits of a running guest: memory and tables as they grow, CPU time and the deadline as it is
+//! polled.
 
 use std::{
     future::Future,
@@ -11,29 +12,81 @@ use std::{
     time::Duration,
 };
 
+use metrics::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime::ResourceLimiter;
 
-use super::Ended;
+use super::{Ended, spec::Limits};
 
-/// Counts the linear memory of one store and says no beyond the limit.
+/// Counts the linear memory and the elements of tables of one store, and says no beyond the limits.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
+    memory: Bounded,
+    table_elements: Bounded,
+    instances: usize,
+    tables: usize,
+    memories: usize,
+    denied: Option<Denied>,
+}
+
+/// What a guest was denied when it wanted to grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// Linear memory.
+    Memory,
+    /// Elements of a table.
+    Table,
+}
+
+/// An amount that grows up to its limit.
+#[derive(Debug)]
+struct Bounded {
     limit: usize,
     used: usize,
     /// Growth that was allowed and may yet fail.
     pending: usize,
-    denied: bool,
+}
+
+impl Bounded {
+    fn new(limit: usize) -> Self {
+        Self { limit, used: 0, pending: 0 }
+    }
+
+    /// Whether one of those that are counted may grow.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+        let growth = desired.saturating_sub(current);
+        let used = self.used.saturating_add(growth);
+        if used > self.limit {
+            return false;
+        }
+        // Beyond its own maximum the growth fails, and takes nothing.
+        if maximum.is_none_or(|maximum| desired <= maximum) {
+            self.used = used;
+            self.pending = growth;
+        }
+        true
+    }
+
+    fn failed(&mut self) {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.pending));
+    }
 }
 
 impl MemoryLimit {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, used: 0, pending: 0, denied: false }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory: Bounded::new(limits.memory),
+            table_elements: Bounded::new(limits.table_elements),
+            instances: limits.instances,
+            tables: limits.tables,
+            memories: limits.memories,
+            denied: None,
+        }
     }
 
-    /// Whether the guest has been denied memory.
-    pub(super) fn was_denied(&self) -> bool {
+    /// What the guest was denied last, if it was denied anything.
+    pub(super) fn denied(&self) -> Option<Denied> {
         self.denied
     }
 }
@@ -45,33 +98,46 @@ impl ResourceLimiter for MemoryLimit {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let growth = desired.saturating_sub(current);
-        let used = self.used.saturating_add(growth);
-        if used > self.limit {
-            self.denied = true;
-            return Ok(false);
+        let may = self.memory.grow(current, desired, maximum);
+        if !may {
+            self.denied = Some(Denied::Memory);
         }
-        // Beyond its own maximum the growth fails, and takes nothing.
-        if maximum.is_none_or(|maximum| desired <= maximum) {
-            self.used = used;
-            self.pending = growth;
-        }
-        Ok(true)
+        Ok(may)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.used = self.used.saturating_sub(std::mem::take(&mut self.pending));
+        self.memory.failed();
         Ok(())
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
-        _desired: usize,
-        _maximum: Option<usize>,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The pool's slots bound the tables.
-        Ok(true)
+        let may = self.table_elements.grow(current, desired, maximum);
+        if !may {
+            self.denied = Some(Denied::Table);
+        }
+        Ok(may)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.table_elements.failed();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.tables
+    }
+
+    fn memories(&self) -> usize {
+        self.memories
     }
 }
 
@@ -107,8 +173,10 @@ type Guest<T> = Pin<Box<dyn Future<Output = Result<T, Ended>> + Send>>;
 pub(super) struct Guarded<T> {
     guest: Option<Guest<T>>,
     progress: Arc<Progress>,
-    cpu_left: Duration,
+    used: Duration,
     cpu: Option<Duration>,
+    /// Told at the end how much CPU time was used, however the guest ends.
+    seconds: Histogram,
     deadline: Option<(Duration, Instant)>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -119,13 +187,15 @@ impl<T> Guarded<T> {
         progress: Arc<Progress>,
         cpu: Option<Duration>,
         deadline: Option<Duration>,
+        seconds: Histogram,
     ) -> Self {
         let deadline = deadline.map(|after| (after, Instant::now() + after));
         Self {
             guest: Some(guest),
             progress,
-            cpu_left: cpu.unwrap_or_default(),
+            used: Duration::ZERO,
             cpu,
+            seconds,
             deadline,
             timer: None,
         }
@@ -147,17 +217,17 @@ impl<T> Future for Guarded<T> {
             // Polled after its end.
             return Poll::Pending;
         };
-        let begun = this.cpu.map(|_| thread_time());
-        if let Poll::Ready(result) = guest.as_mut().poll(cx) {
+        let begun = thread_time();
+        let result = guest.as_mut().poll(cx);
+        this.used += thread_time().saturating_sub(begun);
+        if result.is_ready() {
             this.guest = None;
-            return Poll::Ready(result);
+            return result;
         }
-        if let (Some(limit), Some(begun)) = (this.cpu, begun) {
-            let used = thread_time().saturating_sub(begun);
-            match this.cpu_left.checked_sub(used) {
-                Some(left) => this.cpu_left = left,
-                None => return this.end(Ended::Cpu(limit)),
-            }
+        if let Some(limit) = this.cpu
+            && this.used > limit
+        {
+            return this.end(Ended::Cpu(limit));
         }
         // The timer is made for those alone that wait.
         if let Some((after, at)) = this.deadline {
@@ -166,6 +236,12 @@ impl<T> Future for Guarded<T> {
             return this.end(Ended::Deadline(after));
         }
         Poll::Pending
+    }
+}
+
+impl<T> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        self.seconds.record(self.used);
     }
 }
 
@@ -184,23 +260,38 @@ pub(super) fn monotonic_after(after: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn limit(memory: usize, table_elements: usize) -> MemoryLimit {
+        MemoryLimit::new(&Limits { memory, table_elements, ..Limits::default() })
+    }
+
     #[test]
     fn memory_is_counted_over_all_memories_and_given_back_when_growing_fails() {
-        let mut limit = MemoryLimit::new(300);
+        let mut limit = limit(300, 0);
         assert!(limit.memory_growing(0, 100, None).unwrap());
         assert!(limit.memory_growing(0, 100, None).unwrap());
         assert!(limit.memory_growing(100, 200, None).unwrap());
-        assert!(!limit.was_denied());
+        assert_eq!(limit.denied(), None);
         assert!(!limit.memory_growing(100, 101, None).unwrap());
-        assert!(limit.was_denied());
+        assert_eq!(limit.denied(), Some(Denied::Memory));
         limit.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(limit.memory_growing(100, 200, None).unwrap());
     }
 
     #[test]
     fn growth_beyond_a_memorys_own_maximum_takes_nothing() {
-        let mut limit = MemoryLimit::new(300);
+        let mut limit = limit(300, 0);
         assert!(limit.memory_growing(0, 250, Some(200)).unwrap());
         assert!(limit.memory_growing(0, 300, None).unwrap());
+    }
+
+    #[test]
+    fn elements_are_counted_over_all_tables_and_apart_from_memory() {
+        let mut limit = limit(0, 10);
+        assert!(limit.table_growing(0, 6, Some(6)).unwrap());
+        assert!(limit.table_growing(0, 4, None).unwrap());
+        assert!(!limit.table_growing(4, 5, None).unwrap());
+        assert_eq!(limit.denied(), Some(Denied::Table));
+        limit.table_grow_failed(wasmtime::Error::msg("no room")).unwrap();
+        assert!(limit.table_growing(0, 4, None).unwrap());
     }
 }

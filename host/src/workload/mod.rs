@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how requests arrive, or which providers answer the imports that are not core.
 
+mod admission;
 mod command;
 mod config_store;
 pub mod core;
@@ -14,6 +15,7 @@ pub mod spec;
 mod state;
 mod stdio;
 
+pub use admission::Places;
 pub use ended::{Busy, Ended};
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};
 pub use request::ResponseBody;

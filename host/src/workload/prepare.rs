@@ -1,9 +1,9 @@
 //! From a spec to a workload whose instances are made from a linked template.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker},
@@ -12,19 +12,20 @@ use wasmtime_wasi::{p2, p3};
 use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
 
 use super::{
-    Ended, State, core,
+    Ended, State,
+    admission::{Admission, Places},
+    core,
     egress::{self, Egress, Grants},
     spec::{Route, Spec},
     state::Template,
 };
 use crate::{
     engine::{CompileError, Compiled, EngineKind, Engines},
-    metric::{REQUEST_SECONDS, REQUESTS, REQUESTS_RUNNING},
+    metric::{
+        GUEST_CPU_SECONDS, LIMITS_HIT, REQUEST_SECONDS, REQUESTS, REQUESTS_QUEUED, REQUESTS_RUNNING,
+    },
     name::{InterfaceName, WorkloadName},
 };
-
-/// More requests at once than any host can run.
-const MOST_AT_ONCE: usize = 1 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -103,6 +104,7 @@ pub struct Loaded {
     spec: Spec,
     default_route: Option<Route>,
     egress: Egress,
+    places: Places,
     compiled: Compiled,
     engines: Engines,
 }
@@ -131,6 +133,7 @@ impl Loaded {
             spec,
             default_route: None,
             egress: Egress::default(),
+            places: Places::new(engines),
             compiled,
             engines: engines.clone(),
         })
@@ -179,6 +182,12 @@ impl Loaded {
         self
     }
 
+    /// Gives it the places that the host's workloads share; without, it has all of the engines to itself.
+    pub fn with_places(mut self, places: Places) -> Self {
+        self.places = places;
+        self
+    }
+
     /// A linker with the core interfaces.
     pub fn linker(&self) -> Result<Linker<State>, PrepareError> {
         let mut linker = Linker::new(self.engine());
@@ -213,8 +222,10 @@ impl Loaded {
             })?;
         }
         let grants = Grants::new(&spec.name, &spec.network, &self.egress);
+        let queued = gauge!(REQUESTS_QUEUED.name, "workload" => spec.name.to_string());
+        let pool = self.places.of(self.compiled.kind);
         Ok(Workload {
-            permits: Arc::new(Semaphore::new(spec.limits.concurrency.min(MOST_AT_ONCE))),
+            admission: Admission::new(pool, self.compiled.places(), &spec.limits, queued),
             meters: Meters::new(&spec.name),
             stop: watch::Sender::new(false),
             template: Template::new(spec, grants),
@@ -273,6 +284,7 @@ pub(super) struct Meters {
     workload: WorkloadName,
     well: Counter,
     seconds: Histogram,
+    pub(super) cpu_seconds: Histogram,
     running: Gauge,
 }
 
@@ -283,6 +295,7 @@ impl Meters {
             workload: workload.clone(),
             well: ended_counter(workload, "well"),
             seconds: histogram!(REQUEST_SECONDS.name, "workload" => label.clone()),
+            cpu_seconds: histogram!(GUEST_CPU_SECONDS.name, "workload" => label.clone()),
             running: gauge!(REQUESTS_RUNNING.name, "workload" => label),
         }
     }
@@ -297,6 +310,14 @@ impl Meters {
 
     pub(super) fn failed(&self, ended: &Ended) {
         ended_counter(&self.workload, ended.kind()).increment(1);
+        if let Some(limit) = ended.limit() {
+            self.hit(limit);
+        }
+    }
+
+    fn hit(&self, limit: &'static str) {
+        let workload = self.workload.to_string();
+        counter!(LIMITS_HIT.name, "workload" => workload, "limit" => limit).increment(1);
     }
 
     pub(super) fn running(&self, change: f64) {
@@ -316,7 +337,7 @@ pub struct Workload {
     engines: Engines,
     pub(super) http: Option<HttpPre>,
     pub(super) command: Option<CommandPre>,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) admission: Admission,
     pub(super) meters: Meters,
     /// Tells guests behind their responses that they must end now.
     pub(super) stop: watch::Sender<bool>,
@@ -365,11 +386,9 @@ impl Workload {
         }
     }
 
-    /// Waits until none of its requests runs, nor a guest behind its response.
+    /// Waits until none of its requests runs or waits to run, nor a guest runs behind its response.
     pub async fn finished(&self) {
-        let all = self.spec().limits.concurrency.min(MOST_AT_ONCE) as u32;
-        // An error means that the semaphore was closed, and nobody closes it.
-        drop(self.permits.acquire_many(all).await);
+        self.admission.finished().await;
     }
 
     /// Ends what [`Workload::finished`] would wait for behind responses, and waits for it. Requests
@@ -384,22 +403,29 @@ impl Workload {
         self.meters.seconds.record(time);
     }
 
+    /// Logs and counts that a request's body was too large. The client is at fault, not the guest.
+    pub fn body_too_large(&self) {
+        self.meters.hit("limits.request-body");
+        let limit = self.spec().limits.request_body;
+        tracing::info!(
+            workload = %self.name(),
+            "the body of a request is larger than its {limit} bytes (`limits.request-body`)"
+        );
+    }
+
     /// Logs and counts a bad end, wherever it shows.
     pub(super) fn report(&self, ended: &Ended) {
         self.meters.failed(ended);
         let workload = self.name();
-        match ended {
-            Ended::Trap(cause) | Ended::Host(cause) | Ended::Memory { source: cause, .. } => {
-                tracing::error!(%workload, ended = ended.kind(), "{ended}\n{cause:?}");
+        let (kind, limit) = (ended.kind(), ended.limit());
+        match (ended, ended.cause()) {
+            (Ended::Refused(_), _) => {
+                tracing::warn!(%workload, ended = kind, limit, "{ended}");
             }
-            Ended::Deadline(_)
-            | Ended::Cpu(_)
-            | Ended::Provider(_)
-            | Ended::NoResponse
-            | Ended::Error(_) => {
-                tracing::error!(%workload, ended = ended.kind(), "{ended}");
+            (_, Some(cause)) => {
+                tracing::error!(%workload, ended = kind, limit, "{ended}\n{cause:?}");
             }
-            Ended::Refused(_) => tracing::warn!(%workload, ended = ended.kind(), "{ended}"),
+            (_, None) => tracing::error!(%workload, ended = kind, limit, "{ended}"),
         }
     }
 }

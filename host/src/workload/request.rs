@@ -5,19 +5,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    task::AbortHandle,
-    time::timeout,
-};
-use wasmtime::{PoolConcurrencyLimitError, Store};
+use tokio::{sync::oneshot, task::AbortHandle};
+use wasmtime::Store;
 use wasmtime_wasi_http::{
     Error, WasiBody, WasiHttpView,
     p2::bindings::{Proxy, http::types::Scheme},
@@ -26,14 +21,11 @@ use wasmtime_wasi_http::{
 
 use super::{
     Ended, State, Workload,
-    ended::Busy,
+    admission::Permit,
     limits::{Guarded, Progress},
     prepare::HttpPre,
 };
-use crate::{boundary::call::CallError, trace::Trace};
-
-/// How long a request may wait for one of the workload's others to end.
-const WAIT: Duration = Duration::from_millis(500);
+use crate::trace::Trace;
 
 /// The head of a response, or why there is none; and who reads its body tells by dropping.
 type Head = Result<http::Response<WasiBody>, String>;
@@ -62,7 +54,7 @@ impl Workload {
         self: &Arc<Self>,
         request: http::Request<WasiBody>,
     ) -> Result<http::Response<ResponseBody>, Ended> {
-        let permit = admit(&self.permits, self.spec().limits.concurrency).await?;
+        let permit = self.admission.enter().await?;
         let has_no_body = *request.method() == Method::HEAD;
         let progress = Arc::new(Progress::default());
         let (send_head, mut head) = oneshot::channel();
@@ -70,8 +62,13 @@ impl Workload {
         let guest =
             Arc::clone(self).run(request, send_head, body_gone, Arc::clone(&progress), permit);
         let limits = &self.spec().limits;
-        let mut guest =
-            Guarded::new(Box::pin(guest), Arc::clone(&progress), limits.cpu, limits.deadline);
+        let mut guest = Guarded::new(
+            Box::pin(guest),
+            Arc::clone(&progress),
+            limits.cpu,
+            limits.deadline,
+            self.meters.cpu_seconds.clone(),
+        );
 
         // The guest is polled here until its head is there; a guest that is done by then needs no
         // task of its own.
@@ -137,7 +134,7 @@ impl Workload {
         head: oneshot::Sender<Head>,
         body_gone: oneshot::Receiver<()>,
         progress: Arc<Progress>,
-        _permit: OwnedSemaphorePermit,
+        _permit: Permit,
     ) -> Result<(), Ended> {
         let _running = Running::new(&self, &progress);
         let mut store = match self.template.store(self.engine(), self.spec().limits.deadline) {
@@ -177,15 +174,7 @@ impl Workload {
 
     /// What an error of wasmtime says about how the guest ended.
     pub(super) fn failure(&self, store: &Store<State>, error: wasmtime::Error) -> Ended {
-        if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
-            Ended::Refused(Busy::Host(limit.to_string()))
-        } else if let Some(error) = error.downcast_ref::<CallError>() {
-            Ended::Provider(error.clone())
-        } else if store.data().was_denied_memory() {
-            Ended::Memory { limit: self.spec().limits.memory, source: error }
-        } else {
-            Ended::Trap(error)
-        }
+        Ended::of(error, &self.spec().limits, store.data().denied())
     }
 }
 
@@ -209,16 +198,6 @@ impl Drop for Running<'_> {
             self.workload.meters.cancelled();
             tracing::debug!(workload = %self.workload.name(), "the client left; the guest was ended");
         }
-    }
-}
-
-async fn admit(permits: &Arc<Semaphore>, limit: usize) -> Result<OwnedSemaphorePermit, Ended> {
-    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-        return Ok(permit);
-    }
-    match timeout(WAIT, Arc::clone(permits).acquire_owned()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Ended::Refused(Busy::Workload(limit))),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::egress::{HttpTarget, ListenTarget, NamePattern, SocketTarget};
-use crate::name::{InterfaceName, ProviderName, WorkloadName};
+use crate::{
+    engine::TABLE_ELEMENTS,
+    name::{InterfaceName, ProviderName, WorkloadName},
+};
 
 /// A workload to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,14 +159,26 @@ pub enum LinkTarget {
 pub struct Limits {
     /// Bytes of linear memory of one instance.
     pub memory: usize,
+    /// Elements of tables of one instance, all its tables together.
+    pub table_elements: usize,
+    /// Core instances that one instance of the component is made of.
+    pub instances: usize,
+    /// Tables of one instance.
+    pub tables: usize,
+    /// Linear memories of one instance.
+    pub memories: usize,
     /// CPU time of one request or command, counted while the guest is polled.
     pub cpu: Option<Duration>,
     /// Time from a request's start to the end of its response; none for commands.
     pub deadline: Option<Duration>,
     /// Bytes of a request's body.
     pub request_body: u64,
-    /// Requests that run at once; more are answered 503.
+    /// Requests that run at once; more wait.
     pub concurrency: usize,
+    /// Requests that wait; more are answered 503.
+    pub queue: usize,
+    /// How long one may wait; then it is answered 503.
+    pub queue_wait: Duration,
     /// Bytes that a single host call may copy out of the guest.
     pub hostcall: usize,
 }
@@ -172,10 +187,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory: 128 << 20,
+            table_elements: TABLE_ELEMENTS,
+            instances: 128,
+            tables: 64,
+            memories: 32,
             cpu: Some(Duration::from_secs(5)),
             deadline: Some(Duration::from_secs(30)),
             request_body: 64 << 20,
             concurrency: 256,
+            queue: 1024,
+            queue_wait: Duration::from_millis(500),
             hostcall: 128 << 20,
         }
     }

@@ -8,7 +8,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
     egress::{Grants, LookedUp, Outbound},
-    limits::{MemoryLimit, monotonic_after},
+    limits::{Denied, MemoryLimit, monotonic_after},
     spec::{Preopen, Spec},
     stdio::{LogStream, Stream},
 };
@@ -51,9 +51,9 @@ impl State {
         self.boundary.context.span_id = trace.span_id();
     }
 
-    /// Whether the guest has been denied memory.
-    pub(super) fn was_denied_memory(&self) -> bool {
-        self.memory.was_denied()
+    /// What the guest has been denied when it wanted to grow.
+    pub(super) fn denied(&self) -> Option<Denied> {
+        self.memory.denied()
     }
 }
 
@@ -113,7 +113,7 @@ impl Template {
             http: WasiHttpCtx::new(),
             outbound: Outbound(Arc::clone(&self.grants)),
             boundary,
-            memory: MemoryLimit::new(limits.memory),
+            memory: MemoryLimit::new(limits),
             config: Arc::clone(&self.config),
         };
         let mut store = Store::new(engine, state);

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use backplane::workload::spec::Spec;
+use backplane::workload::spec::{Limits, Spec};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::support::{Host, engines_for, spec, within};
+use crate::{
+    observed::Log,
+    support::{Host, engines_for, spec, within},
+};
 
 fn limited() -> Spec {
     let mut spec = spec("misbehave");
@@ -65,6 +68,78 @@ async fn a_guest_that_needs_more_memory_than_it_may_have_does_not_start() {
     spec.limits.memory = 1 << 16;
     let host = Host::start([spec]).await;
     assert_eq!(host.get("/").await.0, 500);
+}
+
+/// Two core instances with two tables and two memories each; it answers nothing, and lets a table grow
+/// until it cannot, and traps.
+pub(crate) const PARTS: &str = r#"(component
+    (import "wasi:http/types@0.2.0" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core module $m
+        (table 1 funcref) (table $grows 1 funcref) (memory 1) (memory 1)
+        (func (export "handle") (param i32 i32)
+            (loop $again
+                (table.grow $grows (ref.null func) (i32.const 1000))
+                (br_if $again (i32.ne (i32.const -1))))
+            unreachable))
+    (core instance $i (instantiate $m))
+    (core instance (instantiate $m))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+        (canon lift (core func $i "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
+/// With that limit a request is answered 500, and the log and the counters name the limit.
+async fn is_named(text: &str, path: &str, limit: &str, set: impl FnOnce(&mut Limits)) {
+    let (log, _guard) = Log::capture();
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let counted = recorder.handle();
+    let _recorded = metrics::set_default_local_recorder(&recorder);
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = spec("misbehave");
+    if !text.is_empty() {
+        limited.component = folder.path().join("parts.wasm");
+        std::fs::write(&limited.component, wat::parse_str(text).unwrap()).unwrap();
+    }
+    set(&mut limited.limits);
+    let host = Host::start([limited]).await;
+    let (status, text) = within(host.get(path)).await;
+    assert_eq!((status, text.as_str()), (500, "500 Internal Server Error\n"), "{limit}");
+    let (_, ended) = limit.split_once('.').unwrap();
+    log.line(&["ERROR", &format!("(`{limit}`)")]);
+    // Behind the backtrace, if there is one.
+    let (ended_at, key) = (format!("ended=\"{ended}\""), format!("limit=\"{limit}\""));
+    log.line(&["workload=misbehave", &ended_at, &key]);
+    for line in [
+        format!("backplane_requests_total{{workload=\"misbehave\",ended=\"{ended}\"}} 1"),
+        format!("backplane_limits_hit_total{{workload=\"misbehave\",limit=\"{limit}\"}} 1"),
+    ] {
+        assert!(counted.render().contains(&line), "no {line} in\n{}", counted.render());
+    }
+}
+
+#[tokio::test]
+async fn a_guest_whose_tables_grow_without_end_ends_at_their_limit() {
+    is_named(PARTS, "/", "limits.table-elements", |_| {}).await;
+    is_named(PARTS, "/", "limits.table-elements", |limits| limits.table_elements = 5000).await;
+    // Too few to start with.
+    is_named(PARTS, "/", "limits.table-elements", |limits| limits.table_elements = 3).await;
+}
+
+#[tokio::test]
+async fn a_guest_of_more_parts_than_it_may_have_does_not_start() {
+    is_named(PARTS, "/", "limits.instances", |limits| limits.instances = 1).await;
+    is_named(PARTS, "/", "limits.tables", |limits| limits.tables = 3).await;
+    is_named(PARTS, "/", "limits.memories", |limits| limits.memories = 3).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_hands_too_much_to_the_host_ends_at_the_limit_of_a_call() {
+    let path = format!("/log?text={}", "x".repeat(2000));
+    is_named("", &path, "limits.hostcall", |limits| limits.hostcall = 1000).await;
 }
 
 #[tokio::test]

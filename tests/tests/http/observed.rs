@@ -7,7 +7,7 @@ use std::{
 };
 
 use backplane::workload::spec::Spec;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -85,6 +85,14 @@ impl MakeWriter<'_> for Log {
     }
 }
 
+/// Waits until the metrics have that line.
+pub(crate) async fn counted(metrics: &PrometheusHandle, line: &str) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while !metrics.render().lines().any(|is| is == line) {
+        ticks.tick().await;
+    }
+}
+
 fn limited() -> Spec {
     let mut spec = spec("misbehave");
     spec.name = "shop".parse().unwrap();
@@ -119,7 +127,7 @@ async fn the_limit_that_ended_a_guest_is_named() {
     let (log, _guard) = Log::capture();
     let host = Host::start([limited()]).await;
     assert_eq!(host.get("/loop").await.0, 503);
-    log.line(&["ERROR", "workload=shop", "100ms", "`limits.cpu`"]);
+    log.line(&["ERROR", "workload=shop", "limit=\"limits.cpu\"", "100ms", "`limits.cpu`"]);
     assert_eq!(host.get("/grow").await.0, 500);
     log.line(&["ERROR", "workload=shop", "33554432", "`limits.memory`"]);
 }
@@ -168,6 +176,14 @@ async fn requests_are_counted_by_how_they_ended() {
             format!("backplane_requests_total{{workload=\"shop\",ended=\"{ended}\"}} {count}");
         assert!(text.contains(&line), "no {line} in\n{text}");
     }
+    for limit in ["limits.cpu", "limits.memory"] {
+        let line = format!("backplane_limits_hit_total{{workload=\"shop\",limit=\"{limit}\"}} 1");
+        assert!(text.contains(&line), "no {line} in\n{text}");
+    }
+    // Whatever ended it, each guest's CPU time is counted: the one that looped has used all of its.
+    assert!(text.contains("backplane_guest_cpu_seconds_count{workload=\"shop\"} 8"), "{text}");
+    let sum = text.split("backplane_guest_cpu_seconds_sum{workload=\"shop\"} ").nth(1).unwrap();
+    assert!(sum.lines().next().unwrap().parse::<f64>().unwrap() > 0.1, "{text}");
     // Nothing runs any more, and each request was timed.
     assert!(text.contains("backplane_requests_running{workload=\"shop\"} 0"), "{text}");
     assert!(

@@ -6,7 +6,7 @@ use backplane::{
     engine::{self, Engines},
     http::{Drained, Router, Routes, Server, Serving, Settings, Tls},
     workload::{
-        PrepareError, Workload,
+        Loaded, Places, PrepareError, Workload,
         spec::{Limits, Network, Route, Spec},
     },
 };
@@ -100,9 +100,12 @@ impl Host {
         specs: impl IntoIterator<Item = Spec>,
         options: Options,
     ) -> Self {
+        let places = Places::new(engines);
         let mut workloads = Vec::new();
         for spec in specs {
-            workloads.push(prepare(engines, spec).await.unwrap());
+            let loaded = Loaded::load(engines, spec).await.unwrap().with_places(places.clone());
+            let linker = loaded.linker().unwrap();
+            workloads.push(Arc::new(loaded.finish(&linker).unwrap()));
         }
         let router = Router::new(workloads.iter().cloned()).unwrap();
         let mut server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
