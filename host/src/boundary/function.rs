@@ -18,7 +18,10 @@ use super::{
     shape::Shape,
     types::{FunctionType, Type},
 };
-use crate::metric::{CALL_FAILURES, CALLS};
+use crate::{
+    metric::{CALL_FAILURES, CALLS},
+    watch::calls,
+};
 
 /// A resource type of a binding, as the runtime and as the provider know it.
 #[derive(Debug, Clone)]
@@ -54,6 +57,7 @@ impl Function {
         shape: Option<Shape>,
     ) -> Self {
         let names = Arc::new(Names {
+            workload: binding.callee().workload().map(str::to_owned),
             provider: binding.callee().provider().to_owned(),
             interface: interface.to_owned(),
             function: name.to_owned(),
@@ -88,7 +92,9 @@ impl Function {
         if !handles.is_empty() {
             self.exchange(state, &mut message, handles, &mut given)?;
         }
+        let inside = calls::enter(self.id);
         let answer = self.binding.callee().call(self.number, message, &state.context);
+        drop(inside);
         // The provider owns them now, whatever it answers.
         given.into_iter().for_each(Guard::surrender);
         Ok(answer)
@@ -97,7 +103,7 @@ impl Function {
     /// Waits for an answer that was not at hand.
     pub(super) async fn wait(&self, answer: LaterAnswer) -> Result<Buffer, Failure> {
         let _waiting = self.binding.waits();
-        answer.await
+        calls::Later::new(self.id, answer).await
     }
 
     /// Puts the provider's handles in the place of the representations, and takes those that the
@@ -157,7 +163,8 @@ impl Function {
         &self,
         failure: Failure,
     ) -> wasmtime::Result<RawResults<M>> {
-        let Names { provider, interface, function } = &*self.names;
+        let Names { provider, interface, function, .. } = &*self.names;
+        self.names.note(failure.kind);
         metrics::counter!(
             CALL_FAILURES.name,
             "provider" => provider.clone(),

@@ -41,7 +41,7 @@ mod layout;
 mod lift;
 pub mod link;
 mod lower;
-mod names;
+pub mod names;
 mod shape;
 pub mod types;
 
