@@ -168,7 +168,11 @@ impl Blocked {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_call_is_blocked_that_is_the_same_at_each_look_for_too_long() {
@@ -211,7 +215,7 @@ mod tests {
             release.send(()).unwrap();
             until(true).await;
         };
-        aside.block_on(tokio::time::timeout(Duration::from_secs(60), test)).unwrap();
+        aside.block_on(async { timeout(PATIENCE, test).await }).unwrap();
     }
 
     #[test]
@@ -219,8 +223,8 @@ mod tests {
         let main = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let aside = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let handle = main.handle().clone();
-        main.shutdown_timeout(Duration::from_secs(60));
+        main.shutdown_timeout(PATIENCE);
         let watchdog = Watchdog::new(Duration::from_millis(100), handle, Health::new());
-        aside.block_on(tokio::time::timeout(Duration::from_secs(60), watchdog.run())).unwrap();
+        aside.block_on(async { timeout(PATIENCE, watchdog.run()).await }).unwrap();
     }
 }

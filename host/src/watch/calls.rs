@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn another_thread_sees_it_and_a_panic_leaves_it() {
+        let (entered, seen) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
         std::thread::scope(|scope| {
-            let (entered, seen) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
             let thread = scope.spawn(|| {
                 let _inside = enter(1_000_003);
                 entered.wait();

@@ -38,10 +38,10 @@ async fn a_host_whose_every_thread_is_blocked_says_by_which_extension_and_can_be
 
 #[tokio::test]
 async fn a_blocked_thread_among_others_degrades_the_host_until_it_is_given_back() {
-    let lab = lab("admin.watchdog = \"300ms\"", "").with_variable("TOKIO_WORKER_THREADS", "2");
+    let lab = lab("admin.watchdog = \"1s\"", "").with_variable("TOKIO_WORKER_THREADS", "2");
     let mut host = lab.start(["host"]).await;
     let admin = Admin::of(&mut host).await;
-    let url = format!("http://{}/block?ms=4000", host.address());
+    let url = format!("http://{}/block?ms=6000", host.address());
     let blocking = tokio::spawn(reqwest::get(url));
     let told = admin.until("/readyz", 200, CALL).await;
     assert!(told.starts_with("degraded\nblocked: "), "{told}");
@@ -57,10 +57,10 @@ async fn a_blocked_thread_among_others_degrades_the_host_until_it_is_given_back(
 
 #[tokio::test]
 async fn a_call_that_waits_blocks_nothing() {
-    let lab = lab("admin.watchdog = \"100ms\"", "");
+    let lab = lab("admin.watchdog = \"1s\"", "");
     let mut host = lab.start(["host"]).await;
     let admin = Admin::of(&mut host).await;
-    assert_eq!(host.get("/sleep?ms=1000").await.0, 200);
+    assert_eq!(host.get("/sleep?ms=3000").await.0, 200);
     assert_eq!(admin.get("/livez").await.0, 200);
     assert!(!host.log().contains("has held a thread"), "{}", host.log());
     host.stop().await;
@@ -82,5 +82,6 @@ async fn a_host_with_an_extension_that_panicked_is_degraded_and_ready() {
         (&json["status"], &json["reasons"][0]["reason"]),
         (&"degraded".into(), &"provider".into())
     );
-    host.stop().await;
+    // Not stopped in the usual way, which takes any panic on standard error for one of the host's.
+    drop(host);
 }

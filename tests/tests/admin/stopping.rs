@@ -4,7 +4,7 @@ use crate::support::{Admin, lab};
 
 #[tokio::test]
 async fn a_host_that_starts_is_live_and_not_ready() {
-    let more = "[[workloads.shop.links]]\ntarget = \"probe:types\"\nprovider = \"probe\"\nconfig = { bind_milliseconds = 1500 }\n";
+    let more = "[[workloads.shop.links]]\ntarget = \"probe:types\"\nprovider = \"probe\"\nconfig = { bind_milliseconds = 5000 }\n";
     let lab = lab("", more);
     let mut host = lab.launch(["host"]);
     let admin = Admin::of(&mut host).await;
@@ -24,7 +24,7 @@ async fn a_host_that_drains_is_not_ready_and_live_until_its_last_request_has_end
     let mut host = lab.start(["host"]).await;
     let admin = Admin::of(&mut host).await;
     admin.until("/readyz", 200, "ready").await;
-    let slow = async { host.get("/sleep?ms=2000").await };
+    let slow = async { host.get("/sleep?ms=5000").await };
     let stop = async {
         admin.until("/metrics", 200, "backplane_requests_running{workload=\"shop\"} 1").await;
         host.terminate();
@@ -35,14 +35,14 @@ async fn a_host_that_drains_is_not_ready_and_live_until_its_last_request_has_end
         assert!(metrics.contains("\nbackplane_ready 0\n"), "{metrics}");
     };
     let (answer, ()) = tokio::join!(slow, stop);
-    assert_eq!(answer, (200, "2000\n".to_owned()));
+    assert_eq!(answer, (200, "5000\n".to_owned()));
     let (code, log) = host.ended().await;
     assert_eq!(code, Some(0), "{log}");
 }
 
 #[tokio::test]
 async fn requests_are_taken_for_the_delay_while_the_host_is_not_ready() {
-    let lab = lab("shutdown.delay = \"1500ms\"", "");
+    let lab = lab("shutdown.delay = \"5s\"", "");
     let mut host = lab.start(["host"]).await;
     let admin = Admin::of(&mut host).await;
     host.terminate();
