@@ -168,7 +168,9 @@ impl Blocked {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
+    use std::io::Write as _;
+
+    use tokio::{io::AsyncReadExt as _, time::timeout};
 
     use super::*;
 
@@ -216,6 +218,54 @@ mod tests {
             until(true).await;
         };
         aside.block_on(async { timeout(PATIENCE, test).await }).unwrap();
+    }
+
+    /// A task on `main` that waits for a byte and then does that; what to send the byte by.
+    fn on_byte(
+        main: &tokio::runtime::Runtime,
+        then: impl FnOnce() + Send + 'static,
+    ) -> std::os::unix::net::UnixStream {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let _context = main.enter();
+        let mut theirs = tokio::net::UnixStream::from_std(theirs).unwrap();
+        let (waiting, waits) = std::sync::mpsc::channel();
+        main.spawn(async move {
+            waiting.send(()).unwrap();
+            theirs.read_u8().await.unwrap();
+            then();
+        });
+        waits.recv().unwrap();
+        ours
+    }
+
+    #[test]
+    fn a_blocked_thread_that_has_waited_for_sockets_has_another_take_its_place() {
+        let main = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let aside = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (blocks, blocked) = std::sync::mpsc::channel();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let mut first = on_byte(&main, move || {
+            blocks.send(()).unwrap();
+            released.recv().ok();
+        });
+        let mut second = on_byte(&main, move || done.send(()).unwrap());
+        first.write_all(&[1]).unwrap();
+        blocked.recv().unwrap();
+        second.write_all(&[1]).unwrap();
+        let watchdog = Watchdog::new(PATIENCE, main.handle().clone(), Health::new());
+        let is_done = aside.block_on(async {
+            tokio::spawn(watchdog.run());
+            timeout(PATIENCE, is_done).await
+        });
+        // Whatever comes of it: the runtime waits for its threads.
+        release.send(()).unwrap();
+        is_done.unwrap().unwrap();
     }
 
     #[test]
