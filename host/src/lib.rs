@@ -17,4 +17,5 @@ pub mod observe;
 pub mod provider;
 pub mod report;
 pub mod trace;
+pub mod watch;
 pub mod workload;

@@ -159,8 +159,67 @@ pub const CONNECTIONS_CUT: Metric = Metric {
     labels: &["why"],
 };
 
+/// Calls that held a thread of the host for too long.
+pub const CALLS_BLOCKING: Metric = Metric {
+    name: "backplane_calls_blocking_total",
+    kind: Kind::Counter,
+    description: "Calls into providers that held a thread of the host for longer than the watchdog \
+                  allows (`admin.watchdog`): the provider blocks where it should wait.",
+    labels: &["provider", "interface", "function"],
+};
+
+/// Threads that such calls hold now.
+pub const THREADS_BLOCKED: Metric = Metric {
+    name: "backplane_threads_blocked",
+    kind: Kind::Gauge,
+    description: "Threads of the host that a call into a provider holds, for longer than the watchdog \
+                  allows.",
+    labels: &[],
+};
+
+/// How long work waits for a thread of the host.
+pub const WATCHDOG_LAG: Metric = Metric {
+    name: "backplane_watchdog_lag_seconds",
+    kind: Kind::Gauge,
+    description: "How long the watchdog's latest piece of work has waited for a thread of the host.",
+    labels: &[],
+};
+
+/// Whether the host is ready.
+pub const READY: Metric = Metric {
+    name: "backplane_ready",
+    kind: Kind::Gauge,
+    description: "1 while `/readyz` answers 200, else 0.",
+    labels: &[],
+};
+
+/// Requests on the admin address.
+pub const ADMIN_REQUESTS: Metric = Metric {
+    name: "backplane_admin_requests_total",
+    kind: Kind::Counter,
+    description: "Requests on the admin address. The label `path` is `/livez`, `/readyz`, `/metrics` or \
+                  `other`.",
+    labels: &["path", "status"],
+};
+
+/// When the process was started.
+pub const START_TIME: Metric = Metric {
+    name: "backplane_start_time_seconds",
+    kind: Kind::Gauge,
+    description: "When the process was started, in seconds since 1970.",
+    labels: &[],
+};
+
+/// Which build it is.
+pub const BUILD_INFO: Metric = Metric {
+    name: "backplane_build_info",
+    kind: Kind::Gauge,
+    description: "Always 1. The labels have the version of the host and of its extension ABI.",
+    labels: &["version", "abi"],
+};
+
 /// Every metric of the host.
-pub const ALL: [Metric; 15] = [
+pub const ALL: [Metric; 22] = [
     CALLS,
     CALL_FAILURES,
     CALLS_PENDING,
@@ -176,11 +235,44 @@ pub const ALL: [Metric; 15] = [
     OUTBOUND_CONNECTIONS,
     CONNECTIONS,
     CONNECTIONS_CUT,
+    CALLS_BLOCKING,
+    THREADS_BLOCKED,
+    WATCHDOG_LAG,
+    READY,
+    ADMIN_REQUESTS,
+    START_TIME,
+    BUILD_INFO,
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PAGE: &str = include_str!("../../docs/operate.md");
+
+    #[test]
+    fn the_page_has_every_metric_with_its_kind_and_labels_and_no_other() {
+        let table = PAGE.split_once("\n## Metrics\n").unwrap().1;
+        let table = table.split_once("\n## ").unwrap().0;
+        let rows = table.lines().filter(|line| line.starts_with("| `backplane_"));
+        let name = |row: &str| row.split('`').nth(1).unwrap_or_default().to_owned();
+        let mut rows: std::collections::BTreeMap<_, _> =
+            rows.map(|row| (name(row), row.to_owned())).collect();
+        for metric in ALL {
+            let row = rows.remove(metric.name).unwrap_or_default();
+            let kind = match metric.kind {
+                Kind::Counter => "| counter |",
+                Kind::Gauge => "| gauge |",
+                Kind::Seconds => "| histogram |",
+            };
+            assert!(row.contains(kind), "{}: no `{kind}` in `{row}`", metric.name);
+            for label in metric.labels {
+                let label = format!("`{label}`");
+                assert!(row.contains(&label), "{}: no {label} in `{row}`", metric.name);
+            }
+        }
+        assert!(rows.is_empty(), "not of this host: {rows:?}");
+    }
 
     #[test]
     fn names_follow_prometheus_conventions() {

@@ -63,11 +63,11 @@ pub fn library(name: &str) -> Vec<u8> {
 }
 
 /// A folder with an empty plugins folder in it. The program is started here.
-pub struct Lab(tempfile::TempDir, Vec<(String, String)>);
+pub struct Lab(tempfile::TempDir, Vec<(String, String)>, Vec<String>);
 
 impl Default for Lab {
     fn default() -> Self {
-        let lab = Self(tempfile::tempdir().unwrap(), Vec::new());
+        let lab = Self(tempfile::tempdir().unwrap(), Vec::new(), Vec::new());
         fs::create_dir(lab.plugins()).unwrap();
         lab.set_mode(0o755);
         lab
@@ -115,6 +115,12 @@ impl Lab {
         self
     }
 
+    /// Leaves a variable out of the program's environment that it would have in a lab.
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.2.push(name.to_owned());
+        self
+    }
+
     /// The program, without any setting of the caller's; its state is in this folder.
     fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = self.command_of(program().as_ref());
@@ -133,9 +139,14 @@ impl Lab {
             .current_dir(self.0.path())
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("RUST_BACKTRACE")
+            // Tests run at once, and there is one such port.
+            .env("BACKPLANE_ADMIN__LISTEN", "off")
             .envs(self.1.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        for name in &self.2 {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -174,7 +185,18 @@ impl Lab {
         Self::listening(command).await
     }
 
-    async fn listening(mut command: Command) -> Running {
+    async fn listening(command: Command) -> Running {
+        let mut running = Self::launched(command);
+        running.listens().await;
+        running
+    }
+
+    /// Starts the program, and does not wait for anything.
+    pub fn launch<A: AsRef<OsStr>>(&self, arguments: impl AsRef<[A]>) -> Running {
+        Self::launched(self.command(arguments.as_ref()))
+    }
+
+    fn launched(mut command: Command) -> Running {
         let line = line(&command);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -184,12 +206,7 @@ impl Lab {
                 log.send_modify(|log| log.extend([line.as_str(), "\n"]));
             }
         });
-        let mut running = Running { line, child, log: seen, reader, url: String::new() };
-        running.logs(MARK).await;
-        let log = running.log.borrow().clone();
-        let (_, address) = log.split_once(MARK).unwrap();
-        running.url = format!("http://{}", address.lines().next().unwrap().trim());
-        running
+        Running { line, child, log: seen, reader, url: String::new() }
     }
 }
 
@@ -268,6 +285,14 @@ pub struct Running {
 }
 
 impl Running {
+    /// Waits until it listens.
+    pub async fn listens(&mut self) {
+        self.logs(MARK).await;
+        let log = self.log();
+        let (_, address) = log.split_once(MARK).unwrap();
+        self.url = format!("http://{}", address.lines().next().unwrap().trim());
+    }
+
     /// Status and text of a `GET`.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = async {
@@ -277,6 +302,15 @@ impl Running {
         let answer = within(path, answer).await;
         println!("$ curl {path}\n{} {}", answer.0, answer.1);
         answer
+    }
+
+    /// Where health and metrics are: `127.0.0.1:PORT`.
+    pub async fn admin(&mut self) -> String {
+        const MARK: &str = "health and metrics on http://";
+        self.logs(MARK).await;
+        let log = self.log();
+        let (_, address) = log.split_once(MARK).unwrap();
+        address.split_once(": ").unwrap().0.to_owned()
     }
 
     /// Waits until its log has that text.

@@ -9,6 +9,11 @@ pub trait Callee: Send + Sync + 'static {
     /// The provider's name, for logs and metrics.
     fn provider(&self) -> &str;
 
+    /// The workload whose calls it answers, for logs; none where it has none of its own.
+    fn workload(&self) -> Option<&str> {
+        None
+    }
+
     /// Calls a function by its number. The arguments are wire values, one parameter after another, and
     /// may be taken; the results come back the same way, in the same exchange where they are at hand.
     /// Called on the task of the guest: does not block, and answers [`Answer::Pending`] where it has to
@@ -74,6 +79,14 @@ impl FailureKind {
             FailureCode::DEADLINE => Self::Deadline,
             FailureCode::DENIED => Self::Denied,
             _ => Self::Other,
+        }
+    }
+
+    /// Whether it says that the provider is not well. The others may be the doing of whoever calls.
+    pub fn is_of_provider(self) -> bool {
+        match self {
+            Self::Panicked | Self::Unavailable | Self::Deadline | Self::BadAnswer => true,
+            Self::Other | Self::Unimplemented | Self::BadArguments | Self::Denied => false,
         }
     }
 

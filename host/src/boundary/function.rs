@@ -17,7 +17,10 @@ use super::{
     shape::Shape,
     types::{FunctionType, Type},
 };
-use crate::metric::{CALL_FAILURES, CALLS};
+use crate::{
+    metric::{CALL_FAILURES, CALLS},
+    watch::calls,
+};
 
 /// A resource type of a binding, as the runtime and as the provider know it.
 #[derive(Debug, Clone)]
@@ -53,6 +56,7 @@ impl Function {
         shape: Option<Shape>,
     ) -> Self {
         let names = Arc::new(Names {
+            workload: binding.callee().workload().map(str::to_owned),
             provider: binding.callee().provider().to_owned(),
             interface: interface.to_owned(),
             function: name.to_owned(),
@@ -92,7 +96,9 @@ impl Function {
         let StoreState { context, exchange, .. } = state;
         exchange.arguments = message.into_buffer();
         exchange.results.clear();
+        let inside = calls::enter(self.id);
         let answer = self.binding.callee().call(self.number, context, exchange);
+        drop(inside);
         exchange.arguments.clear();
         // The provider owns them now, whatever it answers.
         given.into_iter().for_each(Guard::surrender);
@@ -112,7 +118,7 @@ impl Function {
         let ended = match answer {
             Answer::Pending(later) => {
                 let _waiting = self.binding.waits();
-                later.await
+                calls::Later::new(self.id, later).await
             }
             Answer::Failed(failure) => Err(failure),
             Answer::Ready => Err(Failure {
@@ -190,7 +196,8 @@ impl Function {
     /// that fits, else the error that traps it.
     #[cold]
     pub(super) fn failed(&self, failure: Failure) -> wasmtime::Result<Buffer> {
-        let Names { provider, interface, function } = &*self.names;
+        let Names { provider, interface, function, .. } = &*self.names;
+        self.names.note(failure.kind);
         metrics::counter!(
             CALL_FAILURES.name,
             "provider" => provider.clone(),

@@ -42,7 +42,7 @@ mod lift;
 pub mod link;
 mod lower;
 mod message;
-mod names;
+pub mod names;
 mod shape;
 mod tally;
 pub mod types;

@@ -1,5 +1,5 @@
-//! The names behind the numbers that results carry, for the message of an answer that could not be
-//! lowered. Read only then.
+//! The names behind the numbers that results and running calls carry: for the message of an answer
+//! that could not be lowered, and of a call that blocks. Read only then.
 
 use std::{
     collections::HashMap,
@@ -10,12 +10,19 @@ use std::{
 };
 
 use super::call::{CallError, Failure, FailureKind};
+use crate::watch::failures;
 
 /// What a linked function goes by.
-pub(super) struct Names {
-    pub(super) provider: String,
-    pub(super) interface: String,
-    pub(super) function: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The workload that it is linked for, where its provider knows.
+    pub workload: Option<String>,
+    /// The provider.
+    pub provider: String,
+    /// The interface, as the component imports it.
+    pub interface: String,
+    /// The function.
+    pub function: String,
 }
 
 static NAMES: Mutex<Option<HashMap<u32, Arc<Names>>>> = Mutex::new(None);
@@ -33,7 +40,19 @@ pub(super) fn forget(id: u32) {
     with_names(|all| all.remove(&id));
 }
 
+/// The function of a call that runs, by the number that [`calls`](crate::watch::calls) has of it.
+pub fn of_call(id: u32) -> Option<Arc<Names>> {
+    with_names(|all| all.get(&id).cloned())
+}
+
 impl Names {
+    /// Notes that a call has failed, where that says something of the provider.
+    pub(super) fn note(&self, kind: FailureKind) {
+        if kind.is_of_provider() {
+            failures::note(&self.provider, &self.interface, &self.function, kind.label());
+        }
+    }
+
     /// The error that traps a guest for a failure of this function.
     pub(super) fn error(&self, failure: Failure) -> wasmtime::Error {
         wasmtime::Error::new(CallError {
@@ -49,8 +68,11 @@ impl Names {
 #[cold]
 pub(super) fn bad_answer(function: u32, error: wasmtime::Error) -> wasmtime::Error {
     let failure = Failure { kind: FailureKind::BadAnswer, message: format!("{error:#}") };
-    match with_names(|all| all.get(&function).cloned()) {
-        Some(names) => names.error(failure),
+    match of_call(function) {
+        Some(names) => {
+            names.note(failure.kind);
+            names.error(failure)
+        }
         None => error,
     }
 }

@@ -42,6 +42,10 @@ pub struct Hosting {
     /// Take HTTP requests on this address; may be given again
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
+    /// Serve health and metrics on this address, or `off`. Without it `backplane host` serves them on
+    /// 127.0.0.1:9090, and `backplane run` does not
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
     /// Load this extension as well; may be given again, or with several names and commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub enable: Vec<String>,
@@ -52,6 +56,9 @@ impl Hosting {
         let mut settings = Vec::new();
         if !self.listen.is_empty() {
             settings.push(Setting::flag("--listen", ["http", "listen"], self.listen.clone()));
+        }
+        if let Some(admin) = &self.admin {
+            settings.push(Setting::flag("--admin", ["admin", "listen"], admin.as_str()));
         }
         if !self.enable.is_empty() {
             settings.push(Setting::flag_adds("--enable", ["enable"], self.enable.clone()));

@@ -5,12 +5,13 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Args;
 
 use super::{
+    beside::Beside,
     flags::{Global, Hosting},
     runtime, start,
 };
 use crate::{
     config::Config,
-    control, observe,
+    control,
     report::Report,
     workload::{Workload, spec::Spec},
 };
@@ -24,11 +25,10 @@ pub(super) struct Host {
 impl Host {
     pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
         let config = global.load(self.hosting.settings())?;
-        let metrics = observe::start(&config.log)
-            .map_err(|error| Report::failure("the host cannot start").caused_by(error))?;
+        let beside = Beside::start(&config)?;
         runtime::block_on(async {
-            tokio::spawn(metrics.keep_up());
-            serve(config).await
+            beside.watch(&config);
+            serve(config, &beside).await
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -36,14 +36,14 @@ impl Host {
 
 /// Loads the enabled extensions, starts every workload and serves until SIGTERM or SIGINT, then drains
 /// within `config.shutdown_deadline`. Nothing starts if anything is wrong.
-async fn serve(mut config: Config) -> Result<(), Report> {
+async fn serve(mut config: Config, beside: &Beside) -> Result<(), Report> {
     let specs = std::mem::take(&mut config.workloads);
     let host = start::host(&config).await?;
     let mut workloads = Vec::with_capacity(specs.len());
     for spec in specs {
         workloads.push(workload(&config, &host, spec).await?);
     }
-    start::serve(&config, host, workloads).await
+    start::serve(&config, beside, host, workloads).await
 }
 
 async fn workload(

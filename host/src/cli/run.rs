@@ -8,13 +8,13 @@ use std::{
 use clap::Args;
 
 use super::{
+    beside::Beside,
     flags::{Global, Hosting},
     runtime, start,
 };
 use crate::{
-    config::{Config, Setting},
+    config::{Config, Origin, Setting},
     name::WorkloadName,
-    observe,
     report::Report,
     workload::{
         Trigger,
@@ -54,11 +54,14 @@ impl Run {
         let mut spec = spec.ok_or_else(|| Report::failure("the component has no settings"))?;
         spec.inherit_stdio = true;
 
-        let metrics = observe::start(&config.log)
-            .map_err(|error| Report::failure("the host cannot start").caused_by(error))?;
+        // For one component on a terminal nobody watches; the next one would find the port taken.
+        if config.origin_of_admin() == Origin::Default {
+            config.admin.listen = None;
+        }
+        let beside = Beside::start(&config)?;
         let code = runtime::block_on(async {
-            tokio::spawn(metrics.keep_up());
-            run(config, spec).await
+            beside.watch(&config);
+            run(config, spec, &beside).await
         })?;
         Ok(ExitCode::from(code))
     }
@@ -89,7 +92,7 @@ impl Run {
 
 /// Loads the enabled extensions and runs one workload: serves HTTP until SIGTERM or SIGINT if it
 /// answers requests, else runs it as a command to its end. Returns the process's exit code.
-async fn run(config: Config, spec: Spec) -> Result<u8, Report> {
+async fn run(config: Config, spec: Spec, beside: &Beside) -> Result<u8, Report> {
     let (name, component) = (spec.name.clone(), spec.component.clone());
     let host = start::host(&config).await?;
     // Whatever answers HTTP is reached, without a route in the configuration.
@@ -98,7 +101,7 @@ async fn run(config: Config, spec: Spec) -> Result<u8, Report> {
     let workload = prepared.await.map_err(|error| start::report(&config, error))?;
     match workload.trigger() {
         Trigger::Http => {
-            start::serve(&config, host, vec![workload]).await?;
+            start::serve(&config, beside, host, vec![workload]).await?;
             Ok(0)
         }
         Trigger::Command => {

@@ -2,11 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::files;
+use tokio::time::sleep;
+
+use super::{beside::Beside, files};
 use crate::{
     config::Config,
     control::{ControlError, Host, Settings},
-    http::{Router, Server, Serving, Tls, signal::Signals},
+    http::{Router, Server, Serving, Tls, signal::Signal},
     observe,
     provider::set::Enabled,
     report::Report,
@@ -53,6 +55,7 @@ fn settings(config: &Config) -> Settings {
 /// once, with an error.
 pub(super) async fn serve(
     config: &Config,
+    beside: &Beside,
     host: Host,
     workloads: Vec<Arc<Workload>>,
 ) -> Result<(), Report> {
@@ -62,8 +65,7 @@ pub(super) async fn serve(
     })?;
     files::raise_limit(&config.http.settings);
     let servers = bind(config).await?;
-    let mut signals = Signals::catch()
-        .map_err(|error| Report::failure("signals cannot be received").caused_by(error))?;
+    let mut signals = beside.signals()?;
     let serving = Serving::new(router, config.http.settings.clone());
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let mut servers_end = tokio::task::JoinSet::new();
@@ -74,9 +76,15 @@ pub(super) async fn serve(
         let stop = async move { stopped.wait_for(|stop| *stop).await.map(drop) };
         servers_end.spawn(server.serve(serving, stop, drain));
     }
-    let signal = signals.next().await;
-    tracing::info!(%signal, "stopping: finishing what runs");
+    beside.health().serving();
+    let signal = received(signals.recv().await)?;
+    let delay = config.shutdown_delay;
     let end = async {
+        if !delay.is_zero() {
+            tracing::info!(%signal, "not ready any more; requests are still taken for {delay:?}");
+            sleep(delay).await;
+        }
+        tracing::info!(%signal, "stopping: finishing what runs");
         stopping.send_replace(true);
         let drained = servers_end.join_all().await;
         let cut: usize = drained.iter().map(|drained| drained.cut).sum();
@@ -90,10 +98,14 @@ pub(super) async fn serve(
     };
     tokio::select! {
         () = end => Ok(()),
-        signal = signals.next() => Err(Report::failure(format_args!(
-            "stopped at once by a second signal, {signal}: what still ran was cut"
+        signal = signals.recv() => Err(Report::failure(format_args!(
+            "stopped at once by a second signal, {}: what still ran was cut", received(signal)?
         ))),
     }
+}
+
+fn received(signal: Option<Signal>) -> Result<Signal, Report> {
+    signal.ok_or_else(|| Report::failure("signals cannot be received any more"))
 }
 
 /// Takes every address, with what it is spoken to as.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     value::{Count, List, Text, Typed},
-    written::{Bound, HostName, LogFilter, NameLookup, PathPrefix, Size, Target},
+    written::{AdminAddress, Bound, HostName, LogFilter, NameLookup, PathPrefix, Size, Target},
 };
 use crate::{
     http,
@@ -38,6 +38,8 @@ pub(super) struct File {
     pub(super) enable: List<Typed<ProviderName>>,
     /// HTTP in.
     pub(super) http: Http,
+    /// Health and metrics.
+    pub(super) admin: Admin,
     /// The host's own log.
     pub(super) log: Log,
     /// What each workload may use, unless it says otherwise itself.
@@ -180,6 +182,25 @@ pub(super) struct Certificate {
     pub(super) key: Typed<PathBuf>,
 }
 
+/// Health and metrics.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Admin {
+    /// The address that they are served on. Port 0 takes a free port.
+    pub(super) listen: Typed<AdminAddress>,
+    /// How long a call may hold a thread of the host, and how long work may wait for one.
+    pub(super) watchdog: Typed<Bound>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: Typed(AdminAddress(Some(SocketAddr::from(([127, 0, 0, 1], 9090))))),
+            watchdog: Typed(Bound(Some(Duration::from_secs(10)))),
+        }
+    }
+}
+
 /// The host's own log.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
@@ -303,13 +324,16 @@ impl Default for Outbound {
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct Shutdown {
+    /// How long requests are still taken after SIGTERM or SIGINT, while the host says that it is not
+    /// ready.
+    pub(super) delay: Typed<Duration>,
     /// How long requests that run may go on after SIGTERM or SIGINT.
     pub(super) deadline: Typed<Duration>,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { deadline: Typed(Duration::from_secs(30)) }
+        Self { delay: Typed(Duration::ZERO), deadline: Typed(Duration::from_secs(30)) }
     }
 }
 

@@ -47,13 +47,18 @@ pub struct Config {
     pub plugins: PathBuf,
     /// HTTP in.
     pub http: Http,
+    /// Health and metrics.
+    pub admin: Admin,
     /// The host's own log.
     pub log: Log,
     /// What a workload may use that does not say otherwise. Already applied to `workloads`.
     pub limits: Limits,
     /// A file of certificate authorities for outbound requests, besides the system's; absolute.
     pub ca_file: Option<PathBuf>,
-    /// How long requests that run may go on after SIGTERM or SIGINT.
+    /// How long requests are still taken after SIGTERM or SIGINT, while the host says that it is not
+    /// ready.
+    pub shutdown_delay: Duration,
+    /// How long requests that run may go on after that.
     pub shutdown_deadline: Duration,
     /// How components are compiled and where their instances live.
     pub engine: Engine,
@@ -88,6 +93,16 @@ pub struct Tls {
     pub listen: Vec<SocketAddr>,
     /// How it is spoken.
     pub settings: crate::http::TlsSettings,
+}
+
+/// Health and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admin {
+    /// The address that they are served on, if they are.
+    pub listen: Option<SocketAddr>,
+    /// How long a call may hold a thread of the host, and how long work may wait for one, before the
+    /// host says so; none for ever.
+    pub watchdog: Option<Duration>,
 }
 
 /// The host's own log.
@@ -142,6 +157,11 @@ impl Config {
         let merged = merge::Merged::read(sources)?;
         let file = problem::read(&merged.value, &merged.origins)?;
         resolve::resolve(file, merged, sources.working_folder.clone())
+    }
+
+    /// Where the admin address came from.
+    pub fn origin_of_admin(&self) -> Origin {
+        self.origins.of(&KeyPath::new(["admin", "listen"]))
     }
 
     /// The enabled extensions, by name.

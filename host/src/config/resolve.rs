@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    Config, Engine, Extension, Log, file,
+    Admin, Config, Engine, Extension, Log, file,
     merge::Merged,
     origin::KeyPath,
     problem::Problems,
@@ -34,7 +34,9 @@ pub(super) fn resolve(
         data: resolver.path(&root.child("data"), file.data.as_ref()),
         plugins: resolver.path(&root.child("plugins"), file.plugins.as_ref()),
         http: resolver.http(file.http),
+        admin: Admin { listen: file.admin.listen.0.0, watchdog: file.admin.watchdog.0.0 },
         log: Log { filter: file.log.level.0.0, format: file.log.format },
+        shutdown_delay: file.shutdown.delay.0,
         shutdown_deadline: file.shutdown.deadline.0,
         engine: Engine { instances: file.engine.instances.0.get(), cache: file.engine.cache },
         extensions: resolver.extensions(file.enable, file.extensions),

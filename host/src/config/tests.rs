@@ -63,7 +63,7 @@ fn unknown_keys_are_refused_with_the_place_and_the_choices() {
     assert_refused(
         "[htp]\nlisten = \"127.0.0.1:80\"\n",
         "error: unknown key `htp`\n  --> backplane.toml:1:2\n  expected: one of `data`, `plugins`, \
-         `enable`, `http`, `log`, `limits`, `outbound`, `shutdown`, `engine`, `extensions`, `links`, \
+         `enable`, `http`, `admin`, `log`, `limits`, `outbound`, `shutdown`, `engine`, `extensions`, `links`, \
          `workloads`\n  help: did you mean `http`?",
     );
     assert_refused(
@@ -163,6 +163,11 @@ fn impossible_values_are_refused() {
             "http.listen = []",
             "error: `http.listen` is empty\n  --> backplane.toml:1:6\n  expected: an address, here or in \
              `http.tls.listen`",
+        ),
+        (
+            "admin.listen = \"on\"",
+            "error: `admin.listen`: `on` is not an address\n  --> backplane.toml:1:7\n  expected: an \
+             IP address and a port, such as \"127.0.0.1:9090\", or \"off\"",
         ),
         (
             "http.head-size = \"1B\"",
@@ -544,13 +549,13 @@ fn printing_hides_secrets_and_says_where_each_value_came_from() {
         let line = toml.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:83:1");
+    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:88:1");
     assert_eq!(
         line("API_TOKEN"),
         "API_TOKEN = \"***\" # environment variable BACKPLANE_WORKLOADS__SHOP__ENVIRONMENT__API_TOKEN"
     );
     assert!(line("url").starts_with("url = \"redis://cache:***@localhost:6379\""), "{toml}");
-    assert_eq!(json["origins"]["limits.memory"]["line"], 34);
+    assert_eq!(json["origins"]["limits.memory"]["line"], 38);
     assert_eq!(json["config"]["limits"]["memory"], "64MiB");
     assert_eq!(json["file"], DEFAULT_FILE);
 }

@@ -348,6 +348,27 @@ impl Written for SocketAddr {
     }
 }
 
+/// The address of health and metrics, or `"off"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AdminAddress(pub(super) Option<SocketAddr>);
+
+impl Written for AdminAddress {
+    const NAME: &'static str = "address or off";
+    const EXPECTED: &'static str =
+        "an IP address and a port, such as \"127.0.0.1:9090\", or \"off\"";
+
+    fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => SocketAddr::read(text).map(|address| Self(Some(address))),
+        }
+    }
+
+    fn write(&self) -> String {
+        self.0.map_or_else(|| "off".to_owned(), |address| address.write())
+    }
+}
+
 const NAME_EXPECTED: &str =
     "a name of at most 63 lower-case letters, digits and `-`, beginning with a letter";
 
@@ -478,6 +499,16 @@ mod tests {
         assert_eq!(read("none"), Ok(Bound(None)));
         assert_eq!(read("5s"), Ok(Bound(Some(Duration::from_secs(5)))));
         assert_eq!(read::<Bound>("0s"), Err("`0s` would let nothing run".to_owned()));
+    }
+
+    #[test]
+    fn the_admin_address_is_an_address_or_off() {
+        for text in ["127.0.0.1:9090", "[::1]:0", "off"] {
+            assert_eq!(read::<AdminAddress>(text).unwrap().write(), text);
+        }
+        for bad in ["", "on", "none", "9090", ":9090", "localhost:9090"] {
+            assert!(read::<AdminAddress>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

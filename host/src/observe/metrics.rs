@@ -1,12 +1,15 @@
 //! The recorder of the host's metrics, which Prometheus reads.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::ObserveError;
-use crate::metric::{ALL, Kind, Metric};
+use crate::metric::{ALL, BUILD_INFO, Kind, Metric, START_TIME};
 
 /// Upper bounds of the buckets of durations, in seconds: from a call in process to a slow request.
 const SECONDS: [f64; 15] = [
@@ -38,6 +41,7 @@ impl Metrics {
                 Kind::Seconds => describe_histogram!(name, Unit::Seconds, description),
             }
         }
+        note_build();
         Ok(Self { handle })
     }
 
@@ -54,6 +58,19 @@ impl Metrics {
             self.handle.run_upkeep();
         }
     }
+}
+
+/// What does not change while the process runs.
+fn note_build() {
+    gauge!(
+        BUILD_INFO.name,
+        "version" => env!("CARGO_PKG_VERSION"),
+        "abi" => backplane_abi::ABI_VERSION
+    )
+    .set(1.0);
+    // A clock before 1970 is not worth an error.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(START_TIME.name).set(now.as_secs_f64());
 }
 
 #[cfg(test)]

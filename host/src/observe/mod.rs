@@ -1,12 +1,16 @@
-//! What the host tells of itself: its log and its metrics.
+//! What the host tells of itself: its log, its metrics and its health.
 //!
-//! Both are set up once, by [`start`]; the rest of the host says `tracing::info!` and
-//! `metrics::counter!` and knows nothing of where that goes.
+//! Log and metrics are set up once, by [`start`]; the rest of the host says `tracing::info!` and
+//! `metrics::counter!` and knows nothing of where that goes. Health is what the [`watchdog`] sees from
+//! outside; the [`admin`] address tells it to whoever asks.
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod health;
 mod log;
 pub mod metrics;
+pub mod watchdog;
 
 use crate::{config, observe::metrics::Metrics};
 

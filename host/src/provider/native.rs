@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{
     boundary::call::{Answer, Callee, Failure, FailureKind},
-    name::{Digest, ProviderName},
+    name::{Digest, ProviderName, WorkloadName},
 };
 
 /// A native extension, ready to be bound.
@@ -340,6 +340,7 @@ impl Instance {
                 pointer,
                 module: self.module,
                 name,
+                workload: workload.name.clone(),
                 _instance: Arc::clone(self),
             }))),
             RResult::RErr(failed) => Err(BindError(failed.message.into_string())),
@@ -371,12 +372,17 @@ struct BindingInner {
     pointer: BindingPtr,
     module: ExtensionModuleRef,
     name: ProviderName,
+    workload: WorkloadName,
     _instance: Arc<Instance>,
 }
 
 impl Callee for NativeBinding {
     fn provider(&self) -> &str {
         self.0.name.as_str()
+    }
+
+    fn workload(&self) -> Option<&str> {
+        Some(self.0.workload.as_str())
     }
 
     #[inline]

@@ -86,7 +86,8 @@ fn load(host: &Path, library: &Path, name: &str) -> Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     extension::install(library, name, &folder.path().join("plugins"))?;
     let address = host::free_address("127.0.0.1:0")?;
-    let config = format!("enable = [\"{name}\"]\n[http]\nlisten = \"{address}\"\n");
+    let config =
+        format!("enable = [\"{name}\"]\nadmin.listen = \"off\"\n[http]\nlisten = \"{address}\"\n");
     fs::write(folder.path().join("backplane.toml"), config)?;
     let mut command = host::command(host);
     command.current_dir(folder.path()).args(["host", "--log-level", "warn"]);

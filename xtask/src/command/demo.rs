@@ -19,12 +19,15 @@ const EXTENSION: &str = "backplane-keyvalue";
 
 /// Where the example's config says that it listens.
 const LISTEN: &str = "127.0.0.1:8080";
+/// Where a host serves health and metrics by default.
+const ADMIN: &str = "127.0.0.1:9090";
 
 /// A folder that a host runs from.
 struct Demo {
     host: PathBuf,
     folder: PathBuf,
     address: SocketAddr,
+    admin: SocketAddr,
 }
 
 pub(crate) fn run(workspace: &Workspace, check: bool) -> Result<()> {
@@ -43,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, check: bool) -> Result<()> {
     println!();
     println!("  curl {url}/");
     println!("  curl {url}/tea      # each path has its own count");
+    println!("  curl http://{}/readyz", demo.admin);
     println!();
     println!("Ctrl-C stops the host; started again, it goes on counting. Its folder:");
     println!("  {}", demo.folder.display());
@@ -71,12 +75,14 @@ impl Demo {
         fs::copy(component, guests::component(&folder, example))
             .and_then(|_| fs::write(folder.join("backplane.toml"), config))
             .with_context(|| format!("cannot write to {}", folder.display()))?;
-        Ok(Self { host: built.binary, folder, address })
+        let admin = host::free_address(ADMIN)?;
+        Ok(Self { host: built.binary, folder, address, admin })
     }
 
     fn command(&self) -> Command {
         let mut command = host::command(&self.host);
         command.args(["host", "--config"]).arg(self.folder.join("backplane.toml"));
+        command.args(["--admin", &self.admin.to_string()]);
         command.current_dir(&self.folder);
         command
     }

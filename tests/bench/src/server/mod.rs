@@ -83,7 +83,9 @@ impl Programs {
     /// `backplane host` with its defaults and one workload of that guest. The folder becomes its own.
     pub(crate) fn backplane(&self, guest: &str, folder: &Path) -> Result<Launch> {
         let component = self.component(guest)?;
-        let mut config = format!("plugins = {:?}\n", self.extensions);
+        // As by default, on a port that nobody has.
+        let mut config =
+            format!("plugins = {:?}\nadmin.listen = \"127.0.0.1:0\"\n", self.extensions);
         let settings = match guest {
             "counter" => {
                 config += "enable = [\"keyvalue\"]\n";
