@@ -63,6 +63,9 @@ const fn room(bytes: usize) -> usize {
     if bytes < ALIGNED_FROM { bytes + 5 } else { bytes + BLOCK_OVERHEAD }
 }
 
+/// What is skipped before a block: compared and copied as a whole.
+const PADDING: [u8; BLOCK_ALIGN] = [0; BLOCK_ALIGN];
+
 /// The bytes to skip at `offset` before a block of `length` bytes.
 #[inline]
 const fn padding(form: Form, offset: usize, length: usize) -> usize {

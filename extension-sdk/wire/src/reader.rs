@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Error, Form, MAX_DEPTH, Problem, padding};
+use crate::{Error, Form, MAX_DEPTH, PADDING, Problem, padding};
 
 /// A message being read. Every method takes one value off the front, or says what is wrong with it;
 /// none allocates more than the message is long.
@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
 
     fn skip(&mut self, padding: usize) -> Result<(), Error> {
         let start = self.offset();
-        if self.raw(padding)?.iter().all(|byte| *byte == 0) {
+        if Some(self.raw(padding)?) == PADDING.get(..padding) {
             Ok(())
         } else {
             Err(Error { offset: start, problem: Problem::BadPadding })

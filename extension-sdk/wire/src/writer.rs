@@ -1,6 +1,6 @@
 //! Appending values to a message.
 
-use crate::{ALIGNED_FROM, Form, padding};
+use crate::{ALIGNED_FROM, Form, PADDING, padding};
 
 /// A message being written. Every method appends one value and cannot fail.
 #[derive(Debug, Default)]
@@ -196,7 +196,7 @@ impl Writer {
     fn align_block(&mut self, length: usize) {
         let padding = padding(self.form, self.bytes.len(), length);
         self.bytes.reserve(padding + length);
-        self.bytes.resize(self.bytes.len() + padding, 0);
+        self.bytes.extend_from_slice(PADDING.get(..padding).unwrap_or_default());
     }
 
     /// Appends bytes as they are, with no length before them.
