@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backplane_abi::Buffer;
+use backplane_abi::{Buffer, CallContext};
 use backplane_wire::{Reader, Writer};
 use metrics::Counter;
 use smallvec::SmallVec;
@@ -76,10 +76,12 @@ impl Function {
         }
     }
 
-    /// Calls the provider: what it answers, or the failure to report.
+    /// Calls the provider: what it answers, or the failure to report. `context` is for where it is not
+    /// the store's.
     pub(super) fn call<const N: usize>(
         &self,
         state: &mut StoreState,
+        context: Option<CallContext>,
         args: RawArgs<N>,
     ) -> Result<Answer, HandleError> {
         self.calls.increment(1);
@@ -88,7 +90,11 @@ impl Function {
         if !handles.is_empty() {
             self.exchange(state, &mut message, handles, &mut given)?;
         }
-        let answer = self.binding.callee().call(self.number, message, &state.context);
+        let answer = self.binding.callee().call(
+            self.number,
+            message,
+            context.as_ref().unwrap_or(&state.context),
+        );
         // The provider owns them now, whatever it answers.
         given.into_iter().for_each(Guard::surrender);
         Ok(answer)

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use backplane_abi::CallContext;
 use wasmtime::{
     AsContextMut, Result, StoreContextMut,
     component::{Accessor, Linker, LinkerInstance, ResourceType},
@@ -134,6 +135,16 @@ fn define_function<T: StoreData>(
     by_count!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
 }
 
+/// Deadline and trace of the request that calls, where they are not those of the store: the one whose
+/// task the call stack begins with.
+fn context<T: StoreData>(store: &mut StoreContextMut<'_, T>) -> Result<Option<CallContext>> {
+    if !store.data_mut().boundary().is_shared() {
+        return Ok(None);
+    }
+    let task = store.async_call_stack()?.last();
+    Ok(task.and_then(|task| store.data_mut().boundary().context_of(task)))
+}
+
 /// A WIT `func`: the guest waits, and with it its store.
 fn define_sync<T: StoreData, const N: usize, const M: usize>(
     instance: &mut LinkerInstance<'_, T>,
@@ -144,9 +155,13 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
     instance.func_wrap_async(
         name,
         move |mut store: StoreContextMut<'_, T>, args: RawArgs<N>| -> Call<'_, M> {
+            let context = match context(&mut store) {
+                Ok(context) => context,
+                Err(error) => return Box::new(std::future::ready(Err(error))),
+            };
             let state = store.data_mut().boundary();
             // The call is made here, so that an answer at hand costs no count of a shared pointer.
-            let outcome = match function.call(state, args) {
+            let outcome = match function.call(state, context, args) {
                 Ok(Answer::Ready(message)) => function.results(state, message),
                 Ok(Answer::Failed(failure)) => function.failed(failure),
                 Err(error) => Err(function.refused(error)),
@@ -180,8 +195,13 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
             Box::pin(async move {
                 let answer = store.with(|mut access| {
                     let mut store = access.as_context_mut();
-                    function.call(store.data_mut().boundary(), args)
-                });
+                    let context = context(&mut store)?;
+                    Ok::<_, wasmtime::Error>(function.call(
+                        store.data_mut().boundary(),
+                        context,
+                        args,
+                    ))
+                })?;
                 let message = match answer {
                     Ok(Answer::Ready(message)) => Ok(message),
                     Ok(Answer::Pending(answer)) => function.wait(answer).await,

@@ -47,7 +47,10 @@ pub mod types;
 
 use backplane_abi::CallContext;
 use backplane_wire::Form;
-use wasmtime::component::__internal::{CanonicalAbiInfo, InterfaceType};
+use wasmtime::component::{
+    __internal::{CanonicalAbiInfo, InterfaceType},
+    GuestTaskId,
+};
 
 pub use handles::{Binding, HandleError};
 
@@ -60,8 +63,11 @@ pub trait StoreData: Send + 'static {
 /// The boundary's part of a store's data: the live handles and what travels with each call.
 #[derive(Debug)]
 pub struct StoreState {
-    /// Deadline and trace of the request that the store serves.
+    /// Deadline and trace of the request that the store serves; of the last that began, where it
+    /// serves several.
     pub context: CallContext,
+    /// The same of each request that has a task of its own, since the store was last without.
+    tasks: Vec<(GuestTaskId, CallContext)>,
     handles: handles::HandleTable,
 }
 
@@ -71,7 +77,34 @@ impl StoreState {
 
     /// The state of a new store, without handles.
     pub fn new(context: CallContext) -> Self {
-        Self { context, handles: handles::HandleTable::new(Self::MAX_HANDLES) }
+        let handles = handles::HandleTable::new(Self::MAX_HANDLES);
+        Self { context, tasks: Vec::new(), handles }
+    }
+
+    /// Says that a request begins, and which of the guest's tasks is for it.
+    pub fn begin(&mut self, context: CallContext, task: Option<GuestTaskId>) {
+        self.context = context;
+        self.tasks.extend(task.map(|task| (task, context)));
+    }
+
+    /// How many tasks it can tell apart.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Forgets all other tasks: what they still call is charged to the last that began.
+    pub fn keep_only(&mut self, tasks: &[GuestTaskId]) {
+        self.tasks.retain(|(task, _)| tasks.contains(task));
+    }
+
+    /// Whether a call may be another request's than the last that began.
+    fn is_shared(&self) -> bool {
+        self.tasks.len() > 1
+    }
+
+    /// Deadline and trace of the request that this task is for.
+    fn context_of(&self, task: GuestTaskId) -> Option<CallContext> {
+        self.tasks.iter().find(|(known, _)| *known == task).map(|(_, context)| *context)
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a request or command ends when it does not end well.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::boundary::call::CallError;
 
@@ -39,6 +39,14 @@ pub enum Ended {
     /// The host could not give it what its configuration grants.
     #[error("the host could not start the guest: {}", .0.root_cause())]
     Host(wasmtime::Error),
+    /// Its instance ended, and nobody can tell which of the requests in it was the cause.
+    #[error("its instance ended, and with it {requests} requests: {cause}")]
+    With {
+        /// How the instance ended.
+        cause: Arc<Ended>,
+        /// The requests that ended with it.
+        requests: usize,
+    },
 }
 
 /// What there was none left of.
@@ -53,6 +61,14 @@ pub enum Busy {
 }
 
 impl Ended {
+    /// How it ended, alone or with others.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::With { cause, .. } => cause.cause(),
+            other => other,
+        }
+    }
+
     /// A short name, for a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -65,6 +81,7 @@ impl Ended {
             Self::NoResponse => "no-response",
             Self::Error(_) => "error",
             Self::Host(_) => "host",
+            Self::With { cause, .. } => cause.kind(),
         }
     }
 }

@@ -36,6 +36,11 @@ impl MemoryLimit {
     pub(super) fn was_denied(&self) -> bool {
         self.denied
     }
+
+    /// Forgets that it was: the guest has done without.
+    pub(super) fn forget_denied(&mut self) {
+        self.denied = false;
+    }
 }
 
 impl ResourceLimiter for MemoryLimit {
@@ -170,7 +175,7 @@ impl<T> Future for Guarded<T> {
 }
 
 /// The CPU time of the current thread.
-fn thread_time() -> Duration {
+pub(super) fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 

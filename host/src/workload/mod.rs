@@ -7,6 +7,7 @@ mod config_store;
 pub mod core;
 pub mod egress;
 mod ended;
+mod instances;
 mod limits;
 mod prepare;
 mod request;
@@ -15,6 +16,6 @@ mod state;
 mod stdio;
 
 pub use ended::{Busy, Ended};
+pub use instances::{OneAtATime, ResponseBody};
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};
-pub use request::ResponseBody;
 pub use state::State;
