@@ -3,6 +3,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use backplane::workload::Workload;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
@@ -117,14 +118,15 @@ async fn a_component_that_waits_for_plain_functions_takes_one_request_at_a_time(
         let mut spec = spec("counter-p3");
         spec.name = "shop".parse().unwrap();
         spec.instances.concurrent = NonZeroUsize::new(concurrent);
-        let prepared =
-            backplane::workload::Workload::prepare(&engines(), spec, |linker, component| {
-                linker.define_unknown_imports_as_traps(component)?;
-                Ok(())
-            });
+        let engines = engines();
+        let prepared = Workload::prepare(&engines, spec, |linker, component| {
+            linker.define_unknown_imports_as_traps(component)?;
+            Ok(())
+        });
         prepared.await
     };
-    let refused = prepared(2).await.unwrap_err().to_string();
+    let refused = prepared(2).await.unwrap_err();
+    let refused = format!("{refused} {refused:?}");
     for part in ["workloads.shop.instances.concurrent", "wasi:keyvalue/", "plain `func`"] {
         assert!(refused.contains(part), "{refused}");
     }
@@ -238,7 +240,9 @@ async fn an_error_of_the_guests_own_ends_its_request_alone() {
 
 #[tokio::test]
 async fn no_request_is_lost_where_instances_fail_under_load() {
-    let lab = Lab::start(shared(50, 4)).await;
+    let mut spec = shared(50, 4);
+    spec.limits.concurrency = 1000;
+    let lab = Lab::start_with(&engines_for(300), spec, Duration::from_secs(10)).await;
     let mut all = JoinSet::new();
     for number in 0..300 {
         let path = match number % 10 {

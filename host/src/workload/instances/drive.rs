@@ -34,7 +34,8 @@ pub(super) struct Driver {
     must_be_up: Option<Instant>,
     /// Polls in which the instance was not there yet.
     starting: u32,
-    is_counted: bool,
+    was_polled: bool,
+    has_ended: bool,
 }
 
 impl Driver {
@@ -53,17 +54,21 @@ impl Driver {
             is_armed: false,
             must_be_up,
             starting: 0,
-            is_counted: false,
+            was_polled: false,
+            has_ended: false,
         }
     }
 
     /// Drops the instance, and what is left in it.
     fn end(&mut self) {
-        if std::mem::replace(&mut self.is_counted, true) {
+        if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
         let worker = &self.worker;
-        worker.workload.instances.step_aside(worker);
+        // A runtime that ends drops what is spawned: nobody is sent for what waits.
+        if self.was_polled {
+            worker.workload.instances.step_aside(worker);
+        }
         let end = worker.over();
         // Whoever waits for the end of a request sees its handles released.
         self.instance = None;
@@ -171,6 +176,7 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(instance) = this.instance.as_mut() else { return Poll::Ready(()) };
+        this.was_polled = true;
         enter(this.worker.begin_poll(cx.waker()));
         let begun = this.worker.workload.spec().limits.cpu.map(|_| thread_time());
         let poll = instance.as_mut().poll(cx);

@@ -189,9 +189,12 @@ impl Instances {
         lock(&self.queue).all.push(Arc::clone(worker));
     }
 
+    /// Forgets a worker that has ended.
     pub(super) fn leave(&self, worker: &Arc<Worker>) {
-        self.step_aside(worker);
-        lock(&self.queue).all.retain(|other| !Arc::ptr_eq(other, worker));
+        let mut queue = lock(&self.queue);
+        queue.lift(worker);
+        worker.standing.set(Standing::ASIDE);
+        queue.all.retain(|other| !Arc::ptr_eq(other, worker));
     }
 
     /// Whether instances must end as soon as nobody waits for a response's head.
