@@ -3,7 +3,6 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use backplane::workload::Workload;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     task::JoinSet,
@@ -11,8 +10,8 @@ use tokio::{
 
 use crate::{
     observed::Log,
-    reuse::{Lab, shared, until},
-    support::{Host, Options, engines, engines_for, prepare, spec, within},
+    reuse::{self, Lab, shared, until},
+    support::{engines, engines_for, prepare, spec, within},
 };
 
 fn ok(number: impl std::fmt::Display) -> (u16, String) {
@@ -114,27 +113,27 @@ async fn a_reused_guest_of_0_2_ends_at_its_limits_like_a_fresh_one() {
 
 #[tokio::test]
 async fn a_component_that_waits_for_plain_functions_takes_one_request_at_a_time() {
-    let prepared = async |concurrent| {
+    let spec = |concurrent| {
         let mut spec = spec("counter-p3");
         spec.name = "shop".parse().unwrap();
         spec.instances.concurrent = NonZeroUsize::new(concurrent);
-        let engines = engines();
-        let prepared = Workload::prepare(&engines, spec, |linker, component| {
-            linker.define_unknown_imports_as_traps(component)?;
-            Ok(())
-        });
-        prepared.await
+        spec
     };
-    let refused = prepared(2).await.unwrap_err();
-    let refused = format!("{refused} {refused:?}");
+    let refused = reuse::prepare(&engines(), spec(2), &Default::default()).await.unwrap_err();
+    let refused = refused.to_string();
     for part in ["workloads.shop.instances.concurrent", "wasi:keyvalue/", "plain `func`"] {
         assert!(refused.contains(part), "{refused}");
     }
-    let workload = std::sync::Arc::new(prepared(0).await.unwrap());
-    let host = Host::serve(vec![workload], Options::default()).await;
+    let lab = Lab::start(spec(0)).await;
     for _ in 0..3 {
-        assert_eq!(within(host.get("/now")).await.0, 200);
+        assert_eq!(lab.get("/now").await.0, 200);
     }
+    assert_eq!(lab.started(), 1);
+    // The provider's answer is no bucket; what counts is that the second does not wait behind the first.
+    let waiting = ["/one", "/two"].map(|path| lab.begin(path));
+    lab.provider.wait(2).await;
+    assert_eq!(lab.instances(), 2);
+    drop(waiting);
 }
 
 #[tokio::test]

@@ -14,10 +14,11 @@ use backplane::{
         Binding,
         call::{Answer, Callee},
         imports::imports,
-        link::{LinkedImport, define},
+        link::{LinkedImport, LinkedResource, ResourceIdentity, define},
+        types::ResourceName,
     },
     engine::Engines,
-    workload::{Workload, core, spec::Spec},
+    workload::{PrepareError, Workload, core, spec::Spec},
 };
 use backplane_abi::{Buffer, CallContext};
 use backplane_wire::{Form, from_slice};
@@ -25,7 +26,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::support::{Host, Options, engines, spec};
 
-/// A provider of `probe:types/concurrent`, whose every function waits for as many milliseconds as its
+/// A provider of whatever is asked for, whose every function waits for as many milliseconds as its
 /// argument says.
 #[derive(Default)]
 pub(crate) struct Waits {
@@ -49,7 +50,8 @@ impl Callee for Waits {
     }
 
     fn call(&self, _: u32, arguments: Vec<u8>, context: &CallContext) -> Answer {
-        let milliseconds = from_slice::<u32>(&arguments, Form::Local).unwrap();
+        // Other functions wait for long.
+        let milliseconds = from_slice::<u32>(&arguments, Form::Local).unwrap_or(600_000);
         self.seen.lock().unwrap().push((milliseconds, *context));
         self.pending.fetch_add(1, Ordering::SeqCst);
         let pending = Pending(Arc::clone(&self.pending));
@@ -89,6 +91,51 @@ pub(crate) fn shared(requests: usize, concurrent: usize) -> Spec {
     spec
 }
 
+/// A workload whose imports that are not core are linked to that provider.
+pub(crate) async fn prepare(
+    engines: &Engines,
+    spec: Spec,
+    provider: &Arc<Waits>,
+) -> Result<Arc<Workload>, PrepareError> {
+    let provider = Arc::clone(provider);
+    let binding = Binding::new(provider);
+    let engine = engines.get(backplane::engine::EngineKind::Concurrent).clone();
+    let workload = Workload::prepare(engines, spec, move |linker, component| {
+        let imports = imports(&engine, component, core::is_core)?;
+        let resources: Vec<_> = imports
+            .iter()
+            .flat_map(|import| {
+                import.resources.iter().map(|name| LinkedResource {
+                    name: ResourceName {
+                        interface: Some(import.interface.clone()),
+                        name: name.clone(),
+                    },
+                    number: 0,
+                    identity: ResourceIdentity::unique(),
+                })
+            })
+            .collect();
+        for import in imports {
+            let functions: Vec<_> =
+                import.functions.into_iter().map(|(name, ty)| (name, ty, 0)).collect();
+            let is_own = |resource: &&LinkedResource| {
+                resource.name.interface.as_ref() == Some(&import.interface)
+            };
+            let defines: Vec<_> = resources.iter().filter(is_own).cloned().collect();
+            let linked = LinkedImport {
+                name: &import.name,
+                functions: &functions,
+                defines: &defines,
+                resources: &resources,
+                binding: &binding,
+            };
+            define(linker, &linked)?;
+        }
+        Ok(())
+    });
+    workload.await.map(Arc::new)
+}
+
 /// A server of that guest, what its provider saw, and what was counted.
 pub(crate) struct Lab {
     pub(crate) host: Host,
@@ -108,25 +155,7 @@ impl Lab {
         let counted = recorder.handle();
         let guard = metrics::set_default_local_recorder(recorder);
         let provider = Arc::new(Waits::default());
-        let callee = Arc::clone(&provider);
-        let binding = Binding::new(callee);
-        let engine = engines.get(backplane::engine::EngineKind::Concurrent).clone();
-        let workload = Workload::prepare(engines, spec, move |linker, component| {
-            for import in imports(&engine, component, core::is_core)? {
-                let functions: Vec<_> =
-                    import.functions.into_iter().map(|(name, ty)| (name, ty, 0)).collect();
-                let linked = LinkedImport {
-                    name: &import.name,
-                    functions: &functions,
-                    defines: &[],
-                    resources: &[],
-                    binding: &binding,
-                };
-                define(linker, &linked)?;
-            }
-            Ok(())
-        });
-        let workload = Arc::new(workload.await.unwrap());
+        let workload = prepare(engines, spec, &provider).await.unwrap();
         let host = Host::serve(vec![workload], Options { drain, ..Options::default() }).await;
         Self { host, provider, counted, _guard: guard }
     }

@@ -148,13 +148,13 @@ impl Driver {
         let (limits, instances) = (&workload.spec().limits, &workload.instances);
         let now = Instant::now();
         let must_be_up = self.must_be_up.filter(|_| !worker.held(|held| held.is_up));
-        if let Some(after) = limits.deadline {
-            if must_be_up.is_some_and(|at| at <= now) {
-                self.fail(Ended::Deadline(after));
-                return None;
-            }
-            worker.expire(now, after);
+        if let Some(after) = limits.deadline
+            && must_be_up.is_some_and(|at| at <= now)
+        {
+            self.fail(Ended::Deadline(after));
+            return None;
         }
+        worker.expire(now, limits.deadline.unwrap_or_default());
         let (idle_since, earliest) = worker.held(|held| (held.idle_since(), held.earliest()));
         let mut next = now + NEVER;
         if let Some(idle) = instances.plan.idle {

@@ -117,9 +117,34 @@ impl Exchange {
         }
     }
 
-    /// Whether the connection still waits for an answer.
+    /// Ends it badly: the connection gets an error if it has no head yet, and else a body that is cut.
+    /// Returns the error where it is the caller's to report.
+    pub(super) fn fail(&self, ended: Ended) -> Option<Ended> {
+        let mut state = lock(&self.state);
+        state.is_counted = true;
+        match &state.head {
+            Head::Awaited(_) => {
+                drop(state);
+                self.answer(Err(ended));
+                None
+            }
+            // Nothing of it has reached the client.
+            Head::There(_) => {
+                state.head = Head::There(Box::new(Err(ended)));
+                None
+            }
+            Head::Taken | Head::Unwanted => {
+                drop(state);
+                self.has_failed.store(true, Ordering::Release);
+                self.reader.wake();
+                Some(ended)
+            }
+        }
+    }
+
+    /// Whether the connection still waits for an answer, or has not taken it yet.
     pub(super) fn is_unanswered(&self) -> bool {
-        matches!(lock(&self.state).head, Head::Awaited(_))
+        matches!(lock(&self.state).head, Head::Awaited(_) | Head::There(_))
     }
 
     /// Polled by the connection, for the answer.
@@ -159,14 +184,6 @@ impl Exchange {
                 self.release(Released::Cancelled);
             }
         }
-    }
-
-    /// Ends the body of a response that has begun in an error, for its guest will not finish it. Counted
-    /// by the caller.
-    pub(super) fn cut(&self) {
-        lock(&self.state).is_counted = true;
-        self.has_failed.store(true, Ordering::Release);
-        self.reader.wake();
     }
 
     /// Whether its body must end in an error.

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::workload::{Ended, Workload, prepare::End};
 
+/// Time for what a guest does behind its responses, where another's task is to be ended.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Requests that one poll of a worker begins before it lets other tasks of its thread run.
 const BATCH: u32 = 64;
 
@@ -58,10 +61,11 @@ pub(super) struct Held {
     marked: Option<End>,
     /// Since when the guest does nothing.
     quiet_since: Instant,
+    /// Since when it has no request in hand.
+    empty_since: Instant,
     /// The earliest deadline of the requests begun since this was last asked.
     soonest: Option<Instant>,
     is_full: bool,
-    is_over: bool,
     cpu: Cpu,
 }
 
@@ -214,33 +218,32 @@ impl Worker {
     /// Ends the requests whose time is over; their tasks run on until the instance goes.
     pub(super) fn expire(&self, now: Instant, deadline: Duration) {
         let is_late = |exchange: &Arc<Exchange>| exchange.deadline.is_some_and(|at| at <= now);
-        let late = self.held(|held| {
+        let (late, done) = self.held(|held| {
             let mut late: Vec<_> =
                 held.requests.extract_if(.., |exchange| is_late(exchange)).collect();
+            if !late.is_empty() && held.requests.is_empty() {
+                held.empty_since = now;
+            }
             // While others are in hand nobody can tell what the guest does behind its responses.
-            if held.requests.is_empty() {
+            if held.requests.is_empty() && held.abandoned.is_empty() {
                 late.extend(held.tail.take_if(|tail| is_late(tail)));
             }
             for exchange in &late {
                 held.abandon(Arc::clone(exchange), End::Failed);
             }
-            late
+            let is_over = held.grace_ends().is_some_and(|at| at <= now);
+            (late, held.tail.take_if(|tail| is_over || is_late(tail)))
         });
-        for exchange in late {
-            if exchange.is_unanswered() {
-                exchange.answer(Err(Ended::Deadline(deadline)));
-            } else {
-                exchange.cut();
-                exchange.span.in_scope(|| self.workload.report(&Ended::Deadline(deadline)));
-            }
+        if let Some(done) = done {
+            done.release(Released::Well);
         }
+        late.iter().for_each(|exchange| self.end(exchange, Ended::Deadline(deadline)));
     }
 
     /// Ends everything in hand, for the instance has failed. Comes before its store is dropped, so that
     /// no response looks complete.
     pub(super) fn fail(&self, ended: Ended) {
         let (is_up, victims, abandoned) = self.held(|held| {
-            held.is_over = true;
             held.marked.get_or_insert(End::Failed);
             let mut victims = std::mem::take(&mut held.requests);
             victims.extend(held.tail.take());
@@ -275,34 +278,30 @@ impl Worker {
 
     /// Ends one request with its instance. Who waits for its head reports it; else it is done here.
     fn end(&self, exchange: &Arc<Exchange>, ended: Ended) {
-        if exchange.is_unanswered() {
-            exchange.answer(Err(ended));
-        } else {
-            exchange.cut();
+        if let Some(ended) = exchange.fail(ended) {
             exchange.span.in_scope(|| self.workload.report(&ended));
         }
     }
 
     /// Cuts what is behind its response when the host stops, and says why the instance ended.
     pub(super) fn over(&self) -> End {
-        let plan = &self.workload.instances.plan;
+        let instances = &self.workload.instances;
         let (end, victims, abandoned) = self.held(|held| {
-            let is_first = !std::mem::replace(&mut held.is_over, true);
-            let end = match held.marked {
-                Some(end) => end,
-                None if !held.requests.is_empty() && is_first => End::Closed,
-                None if held.begun >= plan.requests => End::UsedUp,
-                None => End::Idle,
-            };
             let mut victims = std::mem::take(&mut held.requests);
             victims.extend(held.tail.take());
+            let end = match held.marked {
+                Some(end) => end,
+                None if !victims.is_empty() => End::Closed,
+                None if held.begun >= instances.plan.requests => End::UsedUp,
+                None if instances.is_closed() => End::Closed,
+                None => End::Idle,
+            };
             (end, victims, std::mem::take(&mut held.abandoned))
         });
         for exchange in victims {
             exchange.count(Released::Cancelled);
-            exchange.cut();
-            // Somebody hears it if the worker itself was dropped.
-            exchange.answer(Err(Ended::Host(wasmtime::Error::msg("the instance was stopped"))));
+            // Nobody hears it but where the worker itself was dropped.
+            drop(exchange.fail(Ended::Host(wasmtime::Error::msg("the instance was stopped"))));
             exchange.release(Released::Cancelled);
         }
         abandoned.iter().for_each(|exchange| exchange.release(Released::Cancelled));
@@ -320,9 +319,9 @@ impl Held {
             tail: None,
             marked: None,
             quiet_since: Instant::now(),
+            empty_since: Instant::now(),
             soonest: None,
             is_full: false,
-            is_over: false,
             cpu: Cpu::default(),
         }
     }
@@ -338,8 +337,15 @@ impl Held {
     }
 
     fn remove(&mut self, exchange: &Arc<Exchange>) -> bool {
-        let place = self.requests.iter().position(|other| Arc::ptr_eq(other, exchange));
-        place.map(|place| self.requests.remove(place)).is_some()
+        let Some(place) = self.requests.iter().position(|other| Arc::ptr_eq(other, exchange))
+        else {
+            return false;
+        };
+        self.requests.remove(place);
+        if self.requests.is_empty() {
+            self.empty_since = Instant::now();
+        }
+        true
     }
 
     fn abandon(&mut self, exchange: Arc<Exchange>, why: End) {
@@ -379,14 +385,24 @@ impl Held {
         self.quiet_since = Instant::now();
     }
 
+    /// The earliest of what has come up since this was last asked.
     pub(super) fn take_soonest(&mut self) -> Option<Instant> {
-        self.soonest.take()
+        let soonest = self.soonest.take();
+        soonest.into_iter().chain(self.grace_ends()).min()
     }
 
-    /// The earliest deadline of all that is in hand.
+    /// The earliest of all that is in hand.
     pub(super) fn earliest(&self) -> Option<Instant> {
         let tail = self.tail.as_ref().filter(|_| self.requests.is_empty());
-        self.requests.iter().chain(tail).filter_map(|exchange| exchange.deadline).min()
+        let deadlines = self.requests.iter().chain(tail).filter_map(|exchange| exchange.deadline);
+        deadlines.chain(self.grace_ends()).min()
+    }
+
+    /// When the guest must be done behind its responses, for there is a task to be ended and nobody can
+    /// tell one from the other.
+    fn grace_ends(&self) -> Option<Instant> {
+        let is_last = self.requests.is_empty() && self.tail.is_some() && !self.abandoned.is_empty();
+        is_last.then(|| self.empty_since + GRACE)
     }
 
     /// Charges CPU time that a poll has used. Whether that is more than a request may use.
