@@ -256,7 +256,7 @@ fn what_is_missing_or_does_not_go_together_is_refused() {
         ),
         (
             "[workloads.a]\ncomponent = \"a\"\ninstances = { requests = 2, concurrent = 3 }",
-            "error: `workloads.a.instances.concurrent` cannot be had\n  --> backplane.toml:3:30\n  \
+            "error: `workloads.a.instances.concurrent` cannot be had\n  --> backplane.toml:3:29\n  \
              expected: at most 2, the requests of the instance's whole life",
         ),
         (

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, Waker},
 };
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -81,7 +81,10 @@ async fn answer_p3(
             let mut calls = FuturesUnordered::new();
             // Whether the guest may have tasks.
             let mut is_busy = false;
-            poll_fn(|cx| {
+            poll_fn(|_| {
+                // What is asked here changes through the guest alone, and the loop comes round after
+                // each of its turns: to be woken as well would be one more round for each request.
+                let cx = &mut Context::from_waker(Waker::noop());
                 while let Poll::Ready(Some(ended)) = calls.poll_next_unpin(cx) {
                     if let Err(error) = ended {
                         return Poll::Ready(Err(error));
