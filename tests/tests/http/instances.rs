@@ -179,7 +179,9 @@ async fn a_client_that_leaves_alone_ends_its_guest_at_once() {
 
 #[tokio::test]
 async fn a_client_that_leaves_within_a_response_ends_its_request_and_not_the_others() {
-    let lab = Lab::start(shared(100, 4)).await;
+    let mut spec = shared(100, 4);
+    spec.limits.deadline = None;
+    let lab = Lab::start(spec).await;
     let staying = lab.begin("/stream?bytes=100000&ms=50");
     let mut leaving =
         lab.host.send("GET /stream?bytes=1000000000&ms=5 HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -328,6 +330,34 @@ async fn cpu_time_adds_up_over_waits_and_waiting_is_free() {
 }
 
 #[tokio::test]
+async fn a_request_is_not_ended_for_the_cpu_time_of_others() {
+    let mut spec = shared(100, 4);
+    spec.limits.cpu = Some(Duration::from_millis(200));
+    let lab = Lab::start(spec).await;
+    let waiting = lab.begin("/call?ms=1500");
+    lab.provider.wait(1).await;
+    for count in 2..8 {
+        assert_eq!(lab.get("/step?ms=60").await, ok(count));
+    }
+    assert_eq!(within(waiting).await.unwrap(), ok(1));
+    assert_eq!(lab.started(), 1);
+}
+
+#[tokio::test]
+async fn others_are_answered_while_a_guest_computes() {
+    let mut spec = shared(100, 4);
+    spec.limits.cpu = None;
+    spec.limits.deadline = None;
+    let lab = Lab::start(spec).await;
+    assert_eq!(lab.get("/").await, ok(1));
+    let _computing = lab.host.send("GET /loop HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    until(|| lab.metric("backplane_requests_running", "shop") == 1).await;
+    for count in 1..5 {
+        assert_eq!(lab.get("/").await, ok(count));
+    }
+}
+
+#[tokio::test]
 async fn memory_is_an_instances_own() {
     let mut spec = shared(100, 4);
     spec.limits.memory = 32 << 20;
@@ -382,7 +412,9 @@ async fn what_does_not_finish_behind_its_response_is_cut_when_the_host_stops() {
 
 #[tokio::test]
 async fn idle_instances_go_when_the_host_stops() {
-    let mut lab = Lab::start(shared(100, 4)).await;
+    let mut spec = shared(100, 4);
+    spec.instances.idle = None;
+    let mut lab = Lab::start(spec).await;
     assert_eq!(lab.get("/").await, ok(1));
     lab.host.ask_to_stop();
     until(|| lab.instances() == 0).await;

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -37,8 +37,6 @@ pub(super) struct Exchange {
     pub(super) span: Span,
     /// The guest's task for it.
     pub(super) task: OnceLock<GuestTaskId>,
-    /// The instance's clock of shared CPU time when it began.
-    pub(super) cpu_mark: AtomicU64,
     /// Whether the guest is known to be done with it.
     is_settled: AtomicBool,
     has_failed: AtomicBool,
@@ -74,7 +72,6 @@ impl Exchange {
             trace,
             span: Span::current(),
             task: OnceLock::new(),
-            cpu_mark: AtomicU64::new(0),
             is_settled: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
             reader: AtomicWaker::new(),

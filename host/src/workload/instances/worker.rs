@@ -69,18 +69,19 @@ pub(super) struct Held {
     cpu: Cpu,
 }
 
-/// CPU time of an instance, in nanoseconds.
+/// CPU time of an instance.
 ///
-/// What runs in a store without coming back to its loop is one task, so that this stretch is charged to
-/// one request. Beyond that the requests in the instance share what it uses.
+/// Nobody can tell which of the requests in a store uses it, but for this: what runs without coming back
+/// to the store's loop is one task. Such a stretch may be as long as one request may compute; and all
+/// together they may use what they may use each. So none is ended for what others have used.
 #[derive(Default)]
 struct Cpu {
     /// Used since the loop last came round.
-    stretch: u64,
-    /// Each request's share of all that was used, if it had been there all the time.
-    shared: u64,
-    /// `shared` when the guest was last done with everything.
-    floor: u64,
+    stretch: Duration,
+    /// Used since the guest was last done with everything.
+    used: Duration,
+    /// Requests begun since then.
+    begun: u32,
 }
 
 impl Worker {
@@ -168,7 +169,7 @@ impl Worker {
             held.marked = None;
             held.is_full = false;
             held.quiet_since = Instant::now();
-            held.cpu.floor = held.cpu.shared;
+            held.cpu = Cpu::default();
             (held.tail.take(), std::mem::take(&mut held.abandoned))
         });
         if let Some(tail) = tail {
@@ -328,7 +329,7 @@ impl Held {
 
     fn begin(&mut self, exchange: &Arc<Exchange>) {
         self.begun += 1;
-        exchange.cpu_mark.store(self.cpu.shared, Ordering::Relaxed);
+        self.cpu.begun = self.cpu.begun.saturating_add(1);
         self.soonest = match (self.soonest, exchange.deadline) {
             (Some(soonest), Some(deadline)) => Some(soonest.min(deadline)),
             (soonest, deadline) => soonest.or(deadline),
@@ -405,22 +406,12 @@ impl Held {
         is_last.then(|| self.empty_since + GRACE)
     }
 
-    /// Charges CPU time that a poll has used. Whether that is more than a request may use.
+    /// Charges CPU time that a poll has used. Whether that is more than there may be.
     pub(super) fn charge(&mut self, used: Duration, came_round: bool, limit: Duration) -> bool {
-        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        let in_hand = || self.requests.iter().chain(&self.abandoned).chain(&self.tail);
-        let cpu = &self.cpu;
-        let stretch = if came_round { used } else { cpu.stretch.saturating_add(used) };
-        let count = self.requests.len() + self.abandoned.len() + usize::from(self.tail.is_some());
-        let shared = cpu.shared.saturating_add(used / u64::try_from(count.max(1)).unwrap_or(1));
-        let is_over = |mark: u64| shared.saturating_sub(mark) > limit;
-        let exceeds = stretch > limit
-            || (is_over(cpu.floor)
-                && in_hand().any(|exchange| is_over(exchange.cpu_mark.load(Ordering::Relaxed))));
-        self.cpu.stretch = if count == 0 && self.is_up { 0 } else { stretch };
-        self.cpu.shared = shared;
-        exceeds
+        let cpu = &mut self.cpu;
+        cpu.stretch = if came_round { used } else { cpu.stretch.saturating_add(used) };
+        cpu.used = cpu.used.saturating_add(used);
+        cpu.stretch > limit || cpu.used > limit.saturating_mul(cpu.begun.max(1))
     }
 }
 
