@@ -114,6 +114,32 @@ pub const GUEST_CPU_SECONDS: Metric = Metric {
     labels: &["workload"],
 };
 
+/// Instances that there are.
+pub const INSTANCES: Metric = Metric {
+    name: "backplane_instances",
+    kind: Kind::Gauge,
+    description: "Instances that answer requests now, or wait for one.",
+    labels: &["workload"],
+};
+
+/// Instances that were made.
+pub const INSTANCES_STARTED: Metric = Metric {
+    name: "backplane_instances_started_total",
+    kind: Kind::Counter,
+    description: "Instances that were made to answer requests.",
+    labels: &["workload"],
+};
+
+/// Instances that ended.
+pub const INSTANCES_ENDED: Metric = Metric {
+    name: "backplane_instances_ended_total",
+    kind: Kind::Counter,
+    description: "Instances that ended. The label `why` says why: `used-up` when it had answered as many \
+                  requests as it may, `idle`, `failed` when it trapped or hit a limit, `cancelled` when a \
+                  client left whose request could not be ended alone, or `closed` when the host stopped.",
+    labels: &["workload", "why"],
+};
+
 /// Attempts of guests that were denied.
 pub const EGRESS_DENIED: Metric = Metric {
     name: "backplane_egress_denied_total",
@@ -219,7 +245,7 @@ pub const BUILD_INFO: Metric = Metric {
 };
 
 /// Every metric of the host.
-pub const ALL: [Metric; 22] = [
+pub const ALL: [Metric; 25] = [
     CALLS,
     CALL_FAILURES,
     CALLS_PENDING,
@@ -230,6 +256,9 @@ pub const ALL: [Metric; 22] = [
     REQUESTS_QUEUED,
     LIMITS_HIT,
     GUEST_CPU_SECONDS,
+    INSTANCES,
+    INSTANCES_STARTED,
+    INSTANCES_ENDED,
     EGRESS_DENIED,
     OUTBOUND_REQUESTS,
     OUTBOUND_CONNECTIONS,

@@ -79,11 +79,13 @@ impl Function {
         }
     }
 
-    /// Calls the provider. Results that are at hand are in the store then, ready to be lowered.
+    /// Calls the provider. Results that are at hand are in the store then, ready to be lowered. `task` is
+    /// the place of the task that calls, where the store serves several.
     #[inline]
     pub(super) fn call<const N: usize>(
         self: &Arc<Self>,
         state: &mut StoreState,
+        task: Option<usize>,
         args: RawArgs<N>,
     ) -> wasmtime::Result<Answer> {
         state.tally.count(self);
@@ -93,7 +95,11 @@ impl Function {
             let exchanged = self.exchange(state, message.as_mut_slice(), handles, &mut given);
             exchanged.map_err(|error| self.refused(error))?;
         }
-        let StoreState { context, exchange, .. } = state;
+        let StoreState { context, tasks, exchange, .. } = state;
+        let context = match task.and_then(|task| tasks.get(task)) {
+            Some((_, context)) => context,
+            None => context,
+        };
         exchange.arguments = message.into_buffer();
         exchange.results.clear();
         let inside = calls::enter(self.id);

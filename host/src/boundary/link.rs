@@ -136,6 +136,18 @@ fn define_function<T: StoreData>(
     by_count!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
 }
 
+/// The place of the task that calls, where the store serves several: the one that the call stack begins
+/// with.
+#[inline]
+fn task<T: StoreData>(store: &mut StoreContextMut<'_, T>) -> Result<Option<usize>> {
+    if store.data_mut().boundary().is_shared() { shared_task(store) } else { Ok(None) }
+}
+
+fn shared_task<T: StoreData>(store: &mut StoreContextMut<'_, T>) -> Result<Option<usize>> {
+    let task = store.async_call_stack()?.last();
+    Ok(task.and_then(|task| store.data_mut().boundary().place_of(task)))
+}
+
 /// A WIT `func`: the guest waits, and with it its store.
 fn define_sync<T: StoreData, const N: usize, const M: usize>(
     instance: &mut LinkerInstance<'_, T>,
@@ -149,7 +161,9 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
         move |mut store: StoreContextMut<'_, T>, args: RawArgs<N>| -> Call<'_, T, M> {
             // The call is made here, so that an answer at hand needs no future: that of `Kept` takes
             // no memory.
-            match function.call(store.data_mut().boundary(), args) {
+            let answer = task(&mut store)
+                .and_then(|task| function.call(store.data_mut().boundary(), task, args));
+            match answer {
                 Ok(Answer::Ready) => Box::new(Kept(PhantomData)),
                 answer => {
                     let function = Arc::clone(&function);
@@ -192,8 +206,9 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                 // In one step with the call, for other calls of the store keep theirs there too.
                 let (answer, results) = store.with(|mut access| -> Result<_> {
                     let mut store = access.as_context_mut();
+                    let task = task(&mut store)?;
                     let state = store.data_mut().boundary();
-                    let answer = function.call(state, args)?;
+                    let answer = function.call(state, task, args)?;
                     Ok((answer, RawResults(state.take_results())))
                 })?;
                 if let Answer::Ready = answer {

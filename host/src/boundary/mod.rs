@@ -51,7 +51,10 @@ use std::mem;
 
 use backplane_abi::{CallContext, Exchange};
 use backplane_wire::Form;
-use wasmtime::component::__internal::{CanonicalAbiInfo, InterfaceType};
+use wasmtime::component::{
+    __internal::{CanonicalAbiInfo, InterfaceType},
+    GuestTaskId,
+};
 
 pub use handles::{Binding, HandleError};
 
@@ -64,8 +67,11 @@ pub trait StoreData: Send + 'static {
 /// The boundary's part of a store's data: the live handles and what travels with each call.
 #[derive(Debug)]
 pub struct StoreState {
-    /// Deadline and trace of the request that the store serves.
+    /// Deadline and trace of the request that the store serves; of the last that began, where it
+    /// serves several.
     pub context: CallContext,
+    /// The same of each request that has a task of its own, since the store was last without.
+    tasks: Vec<(GuestTaskId, CallContext)>,
     handles: handles::HandleTable,
     /// What the call that is made passes. Its results stay here until they are lowered.
     exchange: Exchange,
@@ -94,12 +100,39 @@ impl StoreState {
     pub fn new(context: CallContext) -> Self {
         Self {
             context,
+            tasks: Vec::new(),
             handles: handles::HandleTable::new(Self::MAX_HANDLES),
             exchange: Exchange::default(),
             returned: lower::LoweredHandles::new(),
             function: 0,
             tally: tally::Tally::default(),
         }
+    }
+
+    /// Says that a request begins, and which of the guest's tasks is for it.
+    pub fn begin(&mut self, context: CallContext, task: Option<GuestTaskId>) {
+        self.context = context;
+        self.tasks.extend(task.map(|task| (task, context)));
+    }
+
+    /// How many tasks it can tell apart.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Forgets all other tasks: what they still call is charged to the last that began.
+    pub fn keep_only(&mut self, tasks: &[GuestTaskId]) {
+        self.tasks.retain(|(task, _)| tasks.contains(task));
+    }
+
+    /// Whether a call may be another request's than the last that began.
+    fn is_shared(&self) -> bool {
+        self.tasks.len() > 1
+    }
+
+    /// Where deadline and trace of the request stand that this task is for.
+    fn place_of(&self, task: GuestTaskId) -> Option<usize> {
+        self.tasks.iter().position(|(known, _)| *known == task)
     }
 }
 

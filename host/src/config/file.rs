@@ -422,9 +422,33 @@ pub(super) struct Workload {
     /// Its limits, where they differ from the host's.
     #[serde(default)]
     pub(super) limits: LimitOverrides,
+    /// How long its instances live that answer requests.
+    #[serde(default)]
+    pub(super) instances: Instances,
     /// Its own links.
     #[serde(default)]
     pub(super) links: List<Link>,
+}
+
+/// How long the instances of a workload live that answer requests.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct Instances {
+    /// Requests that an instance answers before it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) requests: Option<Count>,
+    /// Requests that an instance answers at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) concurrent: Option<Count>,
+    /// How long an instance stays without a request.
+    pub(super) idle: Typed<Bound>,
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        let instances = spec::Instances::default();
+        Self { requests: None, concurrent: None, idle: Typed(Bound(instances.idle)) }
+    }
 }
 
 /// Which HTTP requests a workload answers.

@@ -1,7 +1,9 @@
 //! From the file as written to what the host works with: defaults applied, paths absolute, and what
 //! only shows when several keys are seen together.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, num::NonZeroUsize, ops::RangeInclusive, path::PathBuf, time::Duration,
+};
 
 use super::{
     Admin, Config, Engine, Extension, Log, file,
@@ -13,7 +15,9 @@ use super::{
 use crate::{
     name::{ProviderName, WorkloadName},
     report::Report,
-    workload::spec::{Limits, Link, LinkTarget, Network, Outbound, Preopen, Route, Spec},
+    workload::spec::{
+        Instances, Limits, Link, LinkTarget, Network, Outbound, Preopen, Route, Spec,
+    },
 };
 
 /// Turns the file into the configuration, or reports what does not go together.
@@ -162,9 +166,24 @@ impl Resolver<'_> {
             config: texts(workload.config),
             links: self.links(&key.child("links"), workload.links),
             limits: self.overridden(&key.child("limits"), base, &workload.limits),
+            instances: self.instances(&key.child("instances"), &workload.instances),
             inherit_stdio: false,
             name,
         }
+    }
+
+    fn instances(&mut self, key: &KeyPath, written: &file::Instances) -> Instances {
+        let number = |count: Option<Count>| count.and_then(|count| NonZeroUsize::new(count.size()));
+        let (requests, concurrent) = (number(written.requests), number(written.concurrent));
+        if let (Some(requests), Some(concurrent)) = (requests, concurrent)
+            && concurrent > requests
+        {
+            let key = key.child("concurrent");
+            let report = Report::bad_input(format_args!("`{key}` cannot be had"));
+            let expected = format!("at most {requests}, the requests of the instance's whole life");
+            self.problems.add(&key, report.expected(&expected));
+        }
+        Instances { requests, concurrent, idle: written.idle.0.0 }
     }
 
     fn preopens(&mut self, key: &KeyPath, preopens: List<file::Preopen>) -> Vec<Preopen> {

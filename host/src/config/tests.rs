@@ -1,9 +1,9 @@
 //! The configuration as a whole: what is read from where, what is refused and in which words.
 
-use std::{ffi::OsString, fs, path::Path, time::Duration};
+use std::{ffi::OsString, fs, num::NonZeroUsize, path::Path, time::Duration};
 
 use super::*;
-use crate::workload::spec::{LinkTarget, Network, Outbound, Preopen, Route};
+use crate::workload::spec::{Instances, LinkTarget, Network, Outbound, Preopen, Route};
 
 /// A folder with a configuration file, and what else the host is started with.
 struct Fixture {
@@ -259,6 +259,11 @@ fn what_is_missing_or_does_not_go_together_is_refused() {
             "error: `links[0].target`: `a:b@1.0.0` is a package with a version, which a link cannot \
              choose by\n  --> backplane.toml:3:1\n  expected: a package `namespace:package` or an \
              interface `namespace:package/interface`, which may have a `@version`",
+        ),
+        (
+            "[workloads.a]\ncomponent = \"a\"\ninstances = { requests = 2, concurrent = 3 }",
+            "error: `workloads.a.instances.concurrent` cannot be had\n  --> backplane.toml:3:29\n  \
+             expected: at most 2, the requests of the instance's whole life",
         ),
         (
             "[workloads.a]\ncomponent = \"a\"\npreopens = [{ host = \".\" }]",
@@ -530,6 +535,14 @@ fn a_workload_is_read_whole() {
     assert_eq!((spec.limits.tables, spec.limits.memories), (20, 10));
     assert_eq!((config.limits.queue, config.limits.queue_wait), (100, Duration::from_secs(1)));
     assert_eq!(config.limits.memory, 64 << 20);
+    assert_eq!(
+        spec.instances,
+        Instances {
+            requests: NonZeroUsize::new(100),
+            concurrent: NonZeroUsize::new(10),
+            idle: Some(Duration::from_secs(30)),
+        }
+    );
     let extension = &config.extensions.values().next().unwrap();
     assert!(extension.enabled && extension.digest.is_some());
     assert_eq!(extension.config["url"], "redis://cache:hunter2@localhost:6379");

@@ -110,6 +110,7 @@ fn in_lower_case<'a>(host: &'a str, space: &'a mut [u8; LONGEST_HOST]) -> Option
 
 /// What the client may know of how a guest ended: whose fault it is, and whether to try again.
 fn failed(ended: &Ended, record: Record) -> Response<Reply> {
+    let ended = ended.origin();
     let status = match ended {
         Ended::Trap(_)
         | Ended::Memory { .. }
@@ -118,7 +119,8 @@ fn failed(ended: &Ended, record: Record) -> Response<Reply> {
         | Ended::Hostcall { .. }
         | Ended::NoResponse
         | Ended::Error(_)
-        | Ended::Host(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        | Ended::Host(_)
+        | Ended::With { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         Ended::Provider(_) => StatusCode::BAD_GATEWAY,
         Ended::Cpu(_) | Ended::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
         Ended::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,

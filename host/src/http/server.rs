@@ -131,11 +131,11 @@ async fn finish(mut connections: JoinSet<()>, routes: &Routes, drain: Duration) 
             workload.finished().await;
         }
     };
-    if timeout_at(end, all).await.is_ok() {
-        return Drained { cut: 0 };
-    }
+    let is_done = timeout_at(end, all).await.is_ok();
     let cut = connections.len();
-    connections.shutdown().await;
+    if !is_done {
+        connections.shutdown().await;
+    }
     for workload in routes.current().targets() {
         workload.end().await;
     }

@@ -1,6 +1,6 @@
 //! How a request or command ends when it does not end well.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use wasmtime::PoolConcurrencyLimitError;
 
@@ -70,6 +70,14 @@ pub enum Ended {
     /// The host could not give it what its configuration grants.
     #[error("the host could not start the guest: {}", .0.root_cause())]
     Host(wasmtime::Error),
+    /// Its instance ended, and nobody can tell which of the requests in it was the cause.
+    #[error("its instance ended, and with it {requests} requests: {cause}")]
+    With {
+        /// How the instance ended.
+        cause: Arc<Ended>,
+        /// The requests that ended with it.
+        requests: usize,
+    },
 }
 
 /// Of which an instance of a component has several.
@@ -118,6 +126,14 @@ const TOO_MUCH_COPIED: &str = "fuel allocated for hostcalls has been exhausted";
 const TOO_MANY: &str = "resource limit exceeded: ";
 
 impl Ended {
+    /// How it ended, alone or with others.
+    pub fn origin(&self) -> &Self {
+        match self {
+            Self::With { cause, .. } => cause.origin(),
+            other => other,
+        }
+    }
+
     /// What an error of wasmtime says about how a guest ended that was `denied` growth.
     pub(super) fn of(error: wasmtime::Error, limits: &Limits, denied: Option<Denied>) -> Self {
         if let Some(limit) = error.downcast_ref::<PoolConcurrencyLimitError>() {
@@ -159,6 +175,7 @@ impl Ended {
             Self::NoResponse => "no-response",
             Self::Error(_) => "error",
             Self::Host(_) => "host",
+            Self::With { cause, .. } => cause.kind(),
         }
     }
 
@@ -174,6 +191,7 @@ impl Ended {
             Self::Refused(Busy::Queue(_)) => Some("limits.queue"),
             Self::Refused(Busy::Wait { .. }) => Some("limits.concurrency"),
             Self::Refused(Busy::Instances(_) | Busy::Pool(_)) => Some("engine.instances"),
+            Self::With { cause, .. } => cause.limit(),
             Self::Trap(_)
             | Self::Provider(_)
             | Self::NoResponse
@@ -195,7 +213,8 @@ impl Ended {
             | Self::Provider(_)
             | Self::Refused(_)
             | Self::NoResponse
-            | Self::Error(_) => None,
+            | Self::Error(_)
+            | Self::With { .. } => None,
         }
     }
 }

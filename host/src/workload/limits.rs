@@ -89,6 +89,11 @@ impl MemoryLimit {
     pub(super) fn denied(&self) -> Option<Denied> {
         self.denied
     }
+
+    /// Forgets that it was: the guest has done without.
+    pub(super) fn forget_denied(&mut self) {
+        self.denied = None;
+    }
 }
 
 impl ResourceLimiter for MemoryLimit {
@@ -246,7 +251,7 @@ impl<T> Drop for Guarded<T> {
 }
 
 /// The CPU time of the current thread.
-fn thread_time() -> Duration {
+pub(super) fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 

@@ -8,6 +8,7 @@ mod config_store;
 pub mod core;
 pub mod egress;
 mod ended;
+mod instances;
 mod limits;
 mod prepare;
 mod request;
@@ -17,6 +18,6 @@ mod stdio;
 
 pub use admission::Places;
 pub use ended::{Busy, Ended};
+pub use instances::{OneAtATime, ResponseBody};
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};
-pub use request::ResponseBody;
 pub use state::State;

@@ -16,13 +16,16 @@ use super::{
     admission::{Admission, Places},
     core,
     egress::{self, Egress, Grants},
+    instances::{Instances, OneAtATime, Plan},
     spec::{Route, Spec},
     state::Template,
 };
 use crate::{
+    boundary::imports::imports,
     engine::{CompileError, Compiled, EngineKind, Engines},
     metric::{
-        GUEST_CPU_SECONDS, LIMITS_HIT, REQUEST_SECONDS, REQUESTS, REQUESTS_QUEUED, REQUESTS_RUNNING,
+        GUEST_CPU_SECONDS, INSTANCES, INSTANCES_ENDED, INSTANCES_STARTED, LIMITS_HIT,
+        REQUEST_SECONDS, REQUESTS, REQUESTS_QUEUED, REQUESTS_RUNNING,
     },
     name::{InterfaceName, WorkloadName},
 };
@@ -85,6 +88,17 @@ pub enum PrepareError {
         workload: WorkloadName,
         /// Its component.
         path: PathBuf,
+    },
+    /// Its instances are to answer several requests at once, and cannot.
+    #[error(
+        "workload `{workload}` is to answer several requests at once in an instance \
+         (`workloads.{workload}.instances.concurrent`), and {source}; expected 1; remove the setting"
+    )]
+    Concurrent {
+        /// The workload.
+        workload: WorkloadName,
+        /// Why it cannot.
+        source: OneAtATime,
     },
 }
 
@@ -206,6 +220,7 @@ impl Loaded {
             .map_err(|error| self.link_error(error.into()))?;
         let (http, command) =
             triggers(&self, &pre).map_err(|error| self.link_error(error.into()))?;
+        let reason = http.as_ref().and_then(|http| self.one_at_a_time(http));
         let mut spec = self.spec;
         let workload = spec.name.clone();
         if http.is_some() && spec.http.is_none() {
@@ -221,6 +236,11 @@ impl Loaded {
                 source,
             })?;
         }
+        let plan = match &http {
+            None => Plan::FRESH,
+            Some(_) => Plan::new(&spec.instances, reason)
+                .map_err(|source| PrepareError::Concurrent { workload, source })?,
+        };
         let grants = Grants::new(&spec.name, &spec.network, &self.egress);
         let queued = gauge!(REQUESTS_QUEUED.name, "workload" => spec.name.to_string());
         let pool = self.places.of(self.compiled.kind);
@@ -228,12 +248,28 @@ impl Loaded {
             admission: Admission::new(pool, self.compiled.places(), &spec.limits, queued),
             meters: Meters::new(&spec.name),
             stop: watch::Sender::new(false),
+            instances: Instances::new(plan),
             template: Template::new(spec, grants),
             kind: self.compiled.kind,
             engines: self.engines,
             http,
             command,
         })
+    }
+
+    /// Why an instance can take one request at a time only, if it is so. What a guest imports of the
+    /// core and waits for, it waits for with its whole instance as well; that is the guest's choice, for
+    /// each of those has an `async func` in 0.3.
+    fn one_at_a_time(&self, http: &HttpPre) -> Option<OneAtATime> {
+        if matches!(http, HttpPre::P2(_)) {
+            return Some(OneAtATime::Handler);
+        }
+        // What cannot be read was refused when it was linked.
+        let imports = imports(self.engine(), self.component(), core::is_core).unwrap_or_default();
+        let plain = imports
+            .into_iter()
+            .find(|import| import.functions.iter().any(|(_, function)| !function.is_async))?;
+        Some(OneAtATime::Import(plain.name))
     }
 
     fn link_error(&self, source: BoxError) -> PrepareError {
@@ -286,6 +322,28 @@ pub(super) struct Meters {
     seconds: Histogram,
     pub(super) cpu_seconds: Histogram,
     running: Gauge,
+    instances: Gauge,
+    instances_started: Counter,
+    instances_ended: [Counter; 5],
+}
+
+/// Why an instance ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// It had answered as many requests as it may.
+    UsedUp,
+    /// It had none for a while.
+    Idle,
+    /// It failed.
+    Failed,
+    /// A client left whose request could not be ended alone.
+    Cancelled,
+    /// The workload was ended.
+    Closed,
+}
+
+impl End {
+    const LABELS: [&str; 5] = ["used-up", "idle", "failed", "cancelled", "closed"];
 }
 
 impl Meters {
@@ -296,7 +354,12 @@ impl Meters {
             well: ended_counter(workload, "well"),
             seconds: histogram!(REQUEST_SECONDS.name, "workload" => label.clone()),
             cpu_seconds: histogram!(GUEST_CPU_SECONDS.name, "workload" => label.clone()),
-            running: gauge!(REQUESTS_RUNNING.name, "workload" => label),
+            running: gauge!(REQUESTS_RUNNING.name, "workload" => label.clone()),
+            instances: gauge!(INSTANCES.name, "workload" => label.clone()),
+            instances_started: counter!(INSTANCES_STARTED.name, "workload" => label.clone()),
+            instances_ended: End::LABELS.map(
+                |why| counter!(INSTANCES_ENDED.name, "workload" => label.clone(), "why" => why),
+            ),
         }
     }
 
@@ -323,13 +386,25 @@ impl Meters {
     pub(super) fn running(&self, change: f64) {
         self.running.increment(change);
     }
+
+    pub(super) fn instance_started(&self) {
+        self.instances_started.increment(1);
+        self.instances.increment(1.0);
+    }
+
+    pub(super) fn instance_ended(&self, why: End) {
+        self.instances.decrement(1.0);
+        if let Some(counter) = self.instances_ended.get(why as usize) {
+            counter.increment(1);
+        }
+    }
 }
 
 fn ended_counter(workload: &WorkloadName, how: &'static str) -> Counter {
     counter!(REQUESTS.name, "workload" => workload.to_string(), "ended" => how)
 }
 
-/// A workload that is ready to run. Its instances come from the engine's pool, one for each request.
+/// A workload that is ready to run. Its instances come from the engine's pool.
 pub struct Workload {
     pub(super) template: Template,
     kind: EngineKind,
@@ -341,6 +416,7 @@ pub struct Workload {
     pub(super) meters: Meters,
     /// Tells guests behind their responses that they must end now.
     pub(super) stop: watch::Sender<bool>,
+    pub(super) instances: Instances,
 }
 
 impl std::fmt::Debug for Workload {
@@ -391,10 +467,12 @@ impl Workload {
         self.admission.finished().await;
     }
 
-    /// Ends what [`Workload::finished`] would wait for behind responses, and waits for it. Requests
+    /// Ends what [`Workload::finished`] would wait for behind responses, and idle instances, and waits
+    /// for it. Requests
     /// whose responses have not begun end when those who wait for them go.
     pub async fn end(&self) {
         self.stop.send_replace(true);
+        self.instances.close();
         self.finished().await;
     }
 
@@ -416,16 +494,28 @@ impl Workload {
     /// Logs and counts a bad end, wherever it shows.
     pub(super) fn report(&self, ended: &Ended) {
         self.meters.failed(ended);
-        let workload = self.name();
-        let (kind, limit) = (ended.kind(), ended.limit());
-        match (ended, ended.cause()) {
-            (Ended::Refused(_), _) => {
-                tracing::warn!(%workload, ended = kind, limit, "{ended}");
+        match ended {
+            Ended::Refused(_) => {
+                let workload = self.name();
+                tracing::warn!(%workload, ended = ended.kind(), limit = ended.limit(), "{ended}");
             }
-            (_, Some(cause)) => {
+            // The instance's own line has the cause.
+            Ended::With { .. } => {
+                let workload = self.name();
+                tracing::error!(%workload, ended = ended.kind(), limit = ended.limit(), "{ended}");
+            }
+            _ => self.log(ended),
+        }
+    }
+
+    /// Logs a bad end with everything that is known of its cause.
+    pub(super) fn log(&self, ended: &Ended) {
+        let (workload, kind, limit) = (self.name(), ended.kind(), ended.limit());
+        match ended.origin().cause() {
+            Some(cause) => {
                 tracing::error!(%workload, ended = kind, limit, "{ended}\n{cause:?}");
             }
-            (_, None) => tracing::error!(%workload, ended = kind, limit, "{ended}"),
+            None => tracing::error!(%workload, ended = kind, limit, "{ended}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a workload is to be: the parsed form of its configuration, whoever sends it.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use super::egress::{HttpTarget, ListenTarget, NamePattern, SocketTarget};
 use crate::{
@@ -31,6 +31,8 @@ pub struct Spec {
     pub links: Vec<Link>,
     /// What it may use.
     pub limits: Limits,
+    /// How long its instances live.
+    pub instances: Instances,
     /// Whether it inherits the host's standard streams (`backplane run`); else they go to the log.
     pub inherit_stdio: bool,
 }
@@ -49,6 +51,7 @@ impl Spec {
             config: BTreeMap::new(),
             links: Vec::new(),
             limits: Limits::default(),
+            instances: Instances::default(),
             inherit_stdio: false,
         }
     }
@@ -199,5 +202,33 @@ impl Default for Limits {
             queue_wait: Duration::from_millis(500),
             hostcall: 128 << 20,
         }
+    }
+}
+
+/// How long the instances of a workload live that answer requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instances {
+    /// Requests that an instance answers before it goes. By default one for `wasi:http` 0.2, and
+    /// [`Self::REQUESTS_0_3`] for 0.3.
+    pub requests: Option<NonZeroUsize>,
+    /// Requests that an instance answers at the same time, for 0.3. By default [`Self::CONCURRENT`], or
+    /// one where the component imports a plain `func` of a provider's.
+    pub concurrent: Option<NonZeroUsize>,
+    /// How long an instance stays that has no request; for ever without this.
+    pub idle: Option<Duration>,
+}
+
+impl Instances {
+    /// Requests of an instance that answers `wasi:http` 0.2, by default.
+    pub const REQUESTS_0_2: usize = 1;
+    /// Requests of an instance that answers `wasi:http` 0.3, by default: as `wasmtime serve` does.
+    pub const REQUESTS_0_3: usize = 128;
+    /// Requests at the same time, by default: as `wasmtime serve` does.
+    pub const CONCURRENT: usize = 16;
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self { requests: None, concurrent: None, idle: Some(Duration::from_secs(10)) }
     }
 }

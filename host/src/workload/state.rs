@@ -1,8 +1,10 @@
-//! The data of a store: everything that one request or command may use.
+//! The data of a store: everything that an instance may use.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use wasmtime::{Engine, Store, UpdateDeadline};
+use backplane_abi::CallContext;
+use tokio::time::Instant;
+use wasmtime::{Engine, Store, UpdateDeadline, component::GuestTaskId};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -16,6 +18,9 @@ use crate::{
     boundary::{StoreData, StoreState},
     trace::Trace,
 };
+
+/// Resources of the core interfaces that one instance may hold: streams, fields, requests and the like.
+const MAX_RESOURCES: usize = 16_384;
 
 /// The data of a store.
 pub struct State {
@@ -47,14 +52,51 @@ impl State {
 
     /// Says which trace the calls of this store belong to.
     pub(super) fn set_trace(&mut self, trace: Trace) {
-        self.boundary.context.trace_id = trace.trace_id();
-        self.boundary.context.span_id = trace.span_id();
+        set_trace(&mut self.boundary.context, trace);
+    }
+
+    /// Says that a request begins, whose calls must have ended by then and belong to that trace. Where
+    /// it has a task, calls are told by it from those of others.
+    pub(super) fn begin(
+        &mut self,
+        deadline: Option<Instant>,
+        trace: Option<Trace>,
+        task: Option<GuestTaskId>,
+    ) {
+        let mut context = CallContext::default();
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        context.deadline = deadline.map_or(0, |at| monotonic_after(left(at)));
+        if let Some(trace) = trace {
+            set_trace(&mut context, trace);
+        }
+        self.boundary.begin(context, task);
+    }
+
+    /// How many requests are told apart.
+    pub(super) fn begun(&self) -> usize {
+        self.boundary.tasks()
+    }
+
+    /// Forgets the requests of all other tasks.
+    pub(super) fn keep_only(&mut self, tasks: &[GuestTaskId]) {
+        self.boundary.keep_only(tasks);
+    }
+
+    /// Says that the guest has done all that it was given.
+    pub(super) fn settle(&mut self) {
+        self.boundary.keep_only(&[]);
+        self.memory.forget_denied();
     }
 
     /// What the guest has been denied when it wanted to grow.
     pub(super) fn denied(&self) -> Option<Denied> {
         self.memory.denied()
     }
+}
+
+fn set_trace(context: &mut CallContext, trace: Trace) {
+    context.trace_id = trace.trace_id();
+    context.span_id = trace.span_id();
 }
 
 impl std::fmt::Debug for State {
@@ -106,8 +148,10 @@ impl Template {
         let mut boundary = StoreState::default();
         boundary.context.deadline = deadline.map_or(0, monotonic_after);
         let (wasi, looked_up) = self.wasi()?;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
         let state = State {
-            table: ResourceTable::new(),
+            table,
             wasi,
             looked_up,
             http: WasiHttpCtx::new(),

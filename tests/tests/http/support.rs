@@ -31,6 +31,7 @@ pub(crate) fn spec(guest: &str) -> Spec {
         config: Default::default(),
         links: Vec::new(),
         limits: Limits::default(),
+        instances: Default::default(),
         inherit_stdio: false,
     }
 }
@@ -107,6 +108,11 @@ impl Host {
             let linker = loaded.linker().unwrap();
             workloads.push(Arc::new(loaded.finish(&linker).unwrap()));
         }
+        Self::serve(workloads, options).await
+    }
+
+    /// A server of workloads that are ready.
+    pub(crate) async fn serve(workloads: Vec<Arc<Workload>>, options: Options) -> Self {
         let router = Router::new(workloads.iter().cloned()).unwrap();
         let mut server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         if let Some(tls) = options.tls {

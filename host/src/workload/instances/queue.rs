@@ -1,0 +1,211 @@
+//! The requests of a workload that no instance has begun, and the workers that come for them.
+//!
+//! A request waits here until the moment an instance begins it, so that an instance which ends takes
+//! none with it that it has not begun. While one waits, a worker is on its way to it: woken, starting,
+//! or at work and about to look. A worker that cannot take more steps aside, and sends another.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
+
+use tokio::runtime::Handle;
+use wasmtime_wasi_http::WasiBody;
+
+use super::{Plan, exchange::Exchange, lock, worker::Worker};
+use crate::workload::Workload;
+
+/// A request that waits for an instance.
+pub(super) struct Job {
+    pub(super) request: http::Request<WasiBody>,
+    pub(super) exchange: Arc<Exchange>,
+}
+
+/// The instances of a workload that are used again, and the requests that wait for one.
+pub(in crate::workload) struct Instances {
+    pub(super) plan: Plan,
+    /// Threads of the runtime: as many workers are sent for waiting requests at once.
+    threads: OnceLock<usize>,
+    is_closed: AtomicBool,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    /// Workers that have room and nothing to do; the last one in comes first, so that the others can
+    /// grow idle.
+    parked: Vec<Arc<Worker>>,
+    all: Vec<Arc<Worker>>,
+    /// Workers that look for requests now, or will at once.
+    active: usize,
+}
+
+/// Where a worker stands. Changed under the queue's lock.
+#[derive(Debug)]
+pub(super) struct Standing(AtomicU8);
+
+impl Standing {
+    const ACTIVE: u8 = 0;
+    const PARKED: u8 = 1;
+    /// It has no room, is held up or ends.
+    const ASIDE: u8 = 2;
+
+    pub(super) fn active() -> Self {
+        Self(AtomicU8::new(Self::ACTIVE))
+    }
+
+    fn get(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, standing: u8) {
+        self.0.store(standing, Ordering::Relaxed);
+    }
+}
+
+/// Who is to come for a waiting request.
+#[must_use]
+enum Summons {
+    Nobody,
+    Wake(Arc<Worker>),
+    Start,
+}
+
+impl Queue {
+    /// Sends a worker if a request waits and not enough are on their way.
+    fn summon(&mut self, threads: usize) -> Summons {
+        if self.waiting.is_empty() || self.active >= threads {
+            return Summons::Nobody;
+        }
+        self.active += 1;
+        match self.parked.pop() {
+            Some(worker) => {
+                worker.standing.set(Standing::ACTIVE);
+                Summons::Wake(worker)
+            }
+            None => Summons::Start,
+        }
+    }
+
+    /// Takes a worker from where it stands.
+    fn lift(&mut self, worker: &Arc<Worker>) {
+        match worker.standing.get() {
+            Standing::ACTIVE => self.active -= 1,
+            Standing::PARKED => self.parked.retain(|parked| !Arc::ptr_eq(parked, worker)),
+            _ => {}
+        }
+    }
+}
+
+impl Instances {
+    pub(in crate::workload) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            threads: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
+            queue: Mutex::default(),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        *self.threads.get_or_init(|| Handle::current().metrics().num_workers().max(1))
+    }
+
+    fn obey(summons: Summons, workload: &Arc<Workload>) {
+        match summons {
+            Summons::Nobody => {}
+            Summons::Wake(worker) => worker.wake(),
+            Summons::Start => Worker::start(workload),
+        }
+    }
+
+    /// Lets a request wait for an instance.
+    pub(super) fn push(&self, workload: &Arc<Workload>, job: Job) {
+        let mut queue = lock(&self.queue);
+        queue.waiting.push_back(job);
+        let summons = queue.summon(self.threads());
+        drop(queue);
+        Self::obey(summons, workload);
+    }
+
+    /// The next request, for a worker with room; without one the worker is parked, to be woken when one
+    /// comes.
+    pub(super) fn take(&self, worker: &Arc<Worker>) -> Option<Job> {
+        let mut queue = lock(&self.queue);
+        let Some(job) = queue.waiting.pop_front() else {
+            if worker.standing.get() != Standing::PARKED {
+                queue.lift(worker);
+                worker.standing.set(Standing::PARKED);
+                queue.parked.push(Arc::clone(worker));
+            }
+            return None;
+        };
+        if worker.standing.get() != Standing::ACTIVE {
+            queue.lift(worker);
+            worker.standing.set(Standing::ACTIVE);
+            queue.active += 1;
+        }
+        let summons = queue.summon(self.threads());
+        drop(queue);
+        Self::obey(summons, &worker.workload);
+        Some(job)
+    }
+
+    /// A waiting request, for a worker that could not start and has to answer one in its place.
+    pub(super) fn take_any(&self) -> Option<Job> {
+        lock(&self.queue).waiting.pop_front()
+    }
+
+    /// Says that a worker takes no requests for now; another is sent for those that wait.
+    pub(super) fn step_aside(&self, worker: &Arc<Worker>) {
+        // Only the worker itself steps aside or back.
+        if worker.standing.get() == Standing::ASIDE {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        queue.lift(worker);
+        worker.standing.set(Standing::ASIDE);
+        let summons = queue.summon(self.threads());
+        drop(queue);
+        Self::obey(summons, &worker.workload);
+    }
+
+    /// Lets a worker go, unless it has been woken for a request meanwhile.
+    pub(super) fn let_go(&self, worker: &Arc<Worker>) -> bool {
+        let mut queue = lock(&self.queue);
+        if worker.standing.get() == Standing::ACTIVE {
+            return false;
+        }
+        queue.lift(worker);
+        worker.standing.set(Standing::ASIDE);
+        true
+    }
+
+    pub(super) fn enter(&self, worker: &Arc<Worker>) {
+        lock(&self.queue).all.push(Arc::clone(worker));
+    }
+
+    /// Forgets a worker that has ended.
+    pub(super) fn leave(&self, worker: &Arc<Worker>) {
+        let mut queue = lock(&self.queue);
+        queue.lift(worker);
+        worker.standing.set(Standing::ASIDE);
+        queue.all.retain(|other| !Arc::ptr_eq(other, worker));
+    }
+
+    /// Whether instances must end as soon as nobody waits for a response's head.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Ends idle instances, and guests behind their responses.
+    pub(in crate::workload) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        let all = lock(&self.queue).all.clone();
+        all.iter().for_each(|worker| worker.wake());
+    }
+}
