@@ -14,7 +14,7 @@
 //! - Integers wider than a byte are little-endian and of their full width, so that a `list<u32>` is
 //!   copied rather than computed.
 //! - A *block*, which is the bytes of a string or the elements of a list of numbers, begins at a
-//!   multiple of 32 bytes from the start of the message where it has 512 bytes or more; the bytes
+//!   multiple of 32 bytes from the start of the message where it has 2,048 bytes or more; the bytes
 //!   skipped for it are zero. Copying it then costs a third less.
 //! - A message that is one list of numbers and nothing else is that block alone, without a length
 //!   before it: whoever has the list has the message.
@@ -52,7 +52,7 @@ pub const MAX_DEPTH: u16 = 100;
 const BLOCK_ALIGN: usize = 32;
 
 /// From how many bytes on a block is aligned.
-const ALIGNED_FROM: usize = 512;
+const ALIGNED_FROM: usize = 2048;
 
 /// The most that comes before the bytes of a string or list: its length, and what is skipped.
 pub const BLOCK_OVERHEAD: usize = 5 + BLOCK_ALIGN - 1;
@@ -105,23 +105,23 @@ mod tests {
 
     #[test]
     fn a_long_block_is_aligned_and_a_short_one_is_not() {
-        for (elements, begins) in [(127, 8), (128, 32), (1000, 32)] {
+        for (elements, begins) in [(127, 8), (511, 9), (512, 32), (1000, 32)] {
             let value = list(elements);
             let message = to_vec(&value, Form::Local);
             assert_eq!(message.len(), begins + 4 * elements as usize);
             assert_eq!(from_slice::<(&str, Vec<u32>)>(&message, Form::Local), Ok(value));
         }
-        let bytes = to_vec(&("before", vec![7_u8; 512]), Form::Local);
-        assert_eq!(bytes.len(), 32 + 512);
-        let text = "x".repeat(512);
+        let bytes = to_vec(&("before", vec![7_u8; 2048]), Form::Local);
+        assert_eq!(bytes.len(), 32 + 2048);
+        let text = "x".repeat(2048);
         let message = to_vec(&("before", text.as_str()), Form::Local);
-        assert_eq!(message.len(), 32 + 512);
+        assert_eq!(message.len(), 32 + 2048);
         assert_eq!(from_slice(&message, Form::Local), Ok(("before", text.as_str())));
     }
 
     #[test]
     fn what_is_skipped_before_a_block_has_to_be_zero() {
-        let mut message = to_vec(&list(128), Form::Local);
+        let mut message = to_vec(&list(512), Form::Local);
         message[31] = 1;
         let error = from_slice::<(&str, Vec<u32>)>(&message, Form::Local).unwrap_err();
         assert_eq!(error, Error { offset: 9, problem: Problem::BadPadding });
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_hint_makes_room_for_all_of_a_message() {
-        for bytes in [0, 1, 100, 511, 512, 4000, 1 << 20] {
+        for bytes in [0, 1, 100, 2047, 2048, 4000, 1 << 20] {
             let value = Ok::<_, String>(Some(vec![7_u8; bytes]));
             let mut writer = Writer::with_capacity(Form::Local, value.size_hint());
             let capacity = writer.capacity();
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn nothing_is_aligned_in_what_leaves_the_process() {
-        let message = to_vec(&("before", vec![7_u8; 512]), Form::Wrpc);
-        assert_eq!(message.len(), 7 + 2 + 512);
+        let message = to_vec(&("before", vec![7_u8; 2048]), Form::Wrpc);
+        assert_eq!(message.len(), 7 + 2 + 2048);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use backplane::{
     engine::Engines,
     workload::{PrepareError, Workload, core, spec::Spec},
 };
-use backplane_abi::{Buffer, CallContext};
+use backplane_abi::{CallContext, Exchange};
 use backplane_wire::{Form, from_slice};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
@@ -49,7 +49,8 @@ impl Callee for Waits {
         "waits"
     }
 
-    fn call(&self, _: u32, arguments: Vec<u8>, context: &CallContext) -> Answer {
+    fn call(&self, _: u32, context: &CallContext, exchange: &mut Exchange) -> Answer {
+        let arguments = std::mem::take(&mut exchange.arguments);
         // Other functions wait for long.
         let milliseconds = from_slice::<u32>(&arguments, Form::Local).unwrap_or(600_000);
         self.seen.lock().unwrap().push((milliseconds, *context));
@@ -58,7 +59,7 @@ impl Callee for Waits {
         Answer::Pending(Box::pin(async move {
             let _pending = pending;
             tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
-            Ok(Buffer::from(arguments))
+            Ok(arguments)
         }))
     }
 
