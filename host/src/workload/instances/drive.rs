@@ -176,6 +176,12 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let Some(instance) = this.instance.as_mut() else { return Poll::Ready(()) };
+        if this.worker.was_summoned() && this.worker.workload.instances.is_shared() {
+            // The runtime would run it before the connections that have requests as well; behind them,
+            // it begins all of those in one poll.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         this.was_polled = true;
         enter(this.worker.begin_poll(cx.waker()));
         let begun = this.worker.workload.spec().limits.cpu.map(|_| thread_time());

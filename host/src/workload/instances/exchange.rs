@@ -65,6 +65,7 @@ enum Head {
 impl Exchange {
     pub(super) fn new(workload: &Arc<Workload>, trace: Option<Trace>, permit: Permit) -> Arc<Self> {
         workload.meters.running(1.0);
+        workload.instances.request_began();
         let deadline = workload.spec().limits.deadline;
         Arc::new(Self {
             workload: Arc::clone(workload),
@@ -224,6 +225,7 @@ impl Exchange {
         let permit = lock(&self.state).permit.take();
         if permit.is_some() {
             self.workload.meters.running(-1.0);
+            self.workload.instances.request_ended();
         }
     }
 }

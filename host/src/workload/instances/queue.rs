@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
 };
 
@@ -30,6 +30,8 @@ pub(in crate::workload) struct Instances {
     /// Threads of the runtime: as many workers are sent for waiting requests at once.
     threads: OnceLock<usize>,
     is_closed: AtomicBool,
+    /// Requests that have not ended.
+    running: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
@@ -107,6 +109,7 @@ impl Instances {
             plan,
             threads: OnceLock::new(),
             is_closed: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
     }
@@ -118,9 +121,24 @@ impl Instances {
     fn obey(summons: Summons, workload: &Arc<Workload>) {
         match summons {
             Summons::Nobody => {}
-            Summons::Wake(worker) => worker.wake(),
+            Summons::Wake(worker) => worker.summon(),
             Summons::Start => Worker::start(workload),
         }
+    }
+
+    /// Notes that there is a request more.
+    pub(super) fn request_began(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a request has ended.
+    pub(super) fn request_ended(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are several requests, so that more than one may wait.
+    pub(super) fn is_shared(&self) -> bool {
+        self.running.load(Ordering::Relaxed) > 1
     }
 
     /// Lets a request wait for an instance.

@@ -37,6 +37,8 @@ pub(super) struct Worker {
     /// Of its task, from its first poll on.
     waker: OnceLock<Waker>,
     pub(super) standing: Standing,
+    /// Whether it was woken for a request since this was last asked.
+    was_summoned: AtomicBool,
     /// Whether the instance's loop came round since this was last asked.
     came_round: AtomicBool,
     /// Requests begun in this poll.
@@ -91,6 +93,7 @@ impl Worker {
             workload: Arc::clone(workload),
             waker: OnceLock::new(),
             standing: Standing::active(),
+            was_summoned: AtomicBool::new(false),
             came_round: AtomicBool::new(false),
             batch: AtomicU32::new(0),
             held: Mutex::new(Held::new()),
@@ -103,6 +106,17 @@ impl Worker {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Wakes it for a request.
+    pub(super) fn summon(&self) {
+        self.was_summoned.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Whether it was woken for a request.
+    pub(super) fn was_summoned(&self) -> bool {
+        self.was_summoned.swap(false, Ordering::Relaxed)
     }
 
     /// Called at the beginning of each poll of its task.
