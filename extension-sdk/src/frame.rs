@@ -53,11 +53,14 @@ where
         runtime::within_here(local, bound.host(), poll)
     });
     match polled {
-        Ok(Poll::Ready(Ok(()))) => {
+        Ok(Poll::Ready(handled)) => {
             frame.give_back(local);
-            Outcome::Ready
+            match handled {
+                Ok(()) => Outcome::Ready,
+                Err(failure) => Outcome::Failed(to_failed(failure)),
+            }
         }
-        Ok(Poll::Ready(Err(failure))) | Err(failure) => Outcome::Failed(to_failed(failure)),
+        Err(failure) => Outcome::Failed(to_failed(failure)),
         Ok(Poll::Pending) => {
             frame.leave();
             let (host, bound) = (*bound.host(), Some(bound.keep()));
@@ -75,10 +78,8 @@ fn no_thread() -> Outcome {
 /// What a call carries, beside its future.
 struct Call {
     context: Context,
-    /// Arguments and results: the host's until the call is left pending, then `kept`.
+    /// Arguments and results: the host's until the call is left pending, then the block's own.
     exchange: NonNull<Exchange>,
-    /// None while the host's is used.
-    kept: Option<Exchange>,
     /// What the calling thread keeps, while the call is on it.
     local: Option<NonNull<Local>>,
 }
@@ -96,35 +97,24 @@ unsafe impl Sync for CallRef {}
 
 impl CallRef {
     #[inline]
-    fn call(&self) -> &Call {
-        // SAFETY: the call is in the block of the future that has this, and the only other reference to
-        // it is the frame's, which makes none while it polls the future.
-        unsafe { self.0.as_ref() }
-    }
-
-    #[inline]
-    fn call_mut(&mut self) -> &mut Call {
-        // SAFETY: as above, and this is the future's only reference.
-        unsafe { self.0.as_mut() }
-    }
-
-    #[inline]
     fn exchange(&self) -> &Exchange {
-        // SAFETY: the host's is valid until the call has returned, and `leave` has come before that; the
-        // other is in the block.
-        unsafe { self.call().exchange.as_ref() }
+        // SAFETY: the call is in the block of the future that has this. The host's exchange is valid
+        // until the call has returned, and `leave` has come before that; the other is in the block.
+        unsafe { (*self.0.as_ptr()).exchange.as_ref() }
     }
 
     #[inline]
     fn exchange_mut(&mut self) -> &mut Exchange {
         // SAFETY: as above, and nobody else uses it while the future runs.
-        unsafe { self.call_mut().exchange.as_mut() }
+        unsafe { (*self.0.as_ptr()).exchange.as_mut() }
     }
 
     /// What the handler knows of the call.
     #[inline]
     pub fn context(&self) -> &Context {
-        &self.call().context
+        // SAFETY: the call is in the block of the future that has this. The context is only read: a
+        // handler has it borrowed while its call is left pending.
+        unsafe { &(*self.0.as_ptr()).context }
     }
 
     /// The arguments; nothing once they were taken.
@@ -142,7 +132,8 @@ impl CallRef {
     /// Room for an answer of about `size` bytes.
     #[inline]
     pub(crate) fn room(&self, size: usize) -> Vec<u8> {
-        match self.call().local {
+        // SAFETY: the call is in the block of the future that has this.
+        match unsafe { (*self.0.as_ptr()).local } {
             // SAFETY: it is this thread's own, for the call has not left it.
             Some(local) => unsafe { local.as_ref() }.room(size),
             None => local::room(size),
@@ -195,9 +186,12 @@ impl<B, F: Future<Output = Handled>> Drop for Pending<B, F> {
     }
 }
 
-/// What a block holds.
+/// What a block holds. Its parts are reached by raw places, one by one: the future has a pointer to the
+/// call, and the call one to what is kept.
 struct Contents<F> {
     call: Call,
+    /// None while the host's exchange is used.
+    kept: Option<Exchange>,
     future: F,
 }
 
@@ -230,9 +224,9 @@ impl<F: Future<Output = Handled>> Frame<F> {
             call.write(Call {
                 context,
                 exchange: NonNull::from(exchange),
-                kept: None,
                 local: Some(NonNull::from(local)),
             });
+            (&raw mut (*memory.as_ptr()).kept).write(None);
             let future = &raw mut (*memory.as_ptr()).future;
             future.write(make(CallRef(NonNull::new_unchecked(call))));
         }
@@ -266,26 +260,27 @@ impl<F> Frame<F> {
         }
     }
 
-    #[inline]
-    fn call(&mut self) -> &mut Call {
-        // SAFETY: the call is there; the one other reference to it is in the future, which uses it only
-        // while it is polled or dropped, and then this frame is borrowed.
-        unsafe { &mut (*self.memory.as_ptr()).call }
-    }
-
     /// The call goes on without the thread it came on, and with an exchange of its own. What the
     /// handler has borrowed of the arguments stays where it is: their bytes do not move.
     #[cold]
     fn leave(&mut self) {
-        let call = self.call();
-        // SAFETY: the host's exchange is valid until the call has returned, and nobody else uses it.
-        let exchange = std::mem::take(unsafe { call.exchange.as_mut() });
-        call.exchange = NonNull::from(call.kept.insert(exchange));
-        call.local = None;
+        let contents = self.memory.as_ptr();
+        // SAFETY: the call and what is kept are there, and the future does not run; of the call it has
+        // borrowed the context at most, which is left alone. The host's exchange is valid until the call
+        // has returned, and nobody else uses it.
+        unsafe {
+            let exchange = std::mem::take((*contents).call.exchange.as_mut());
+            let kept = &mut (*contents).kept;
+            (*contents).call.exchange = NonNull::from(kept.insert(exchange));
+            (*contents).call.local = None;
+        }
     }
 
+    /// The answer of a call that was left pending and has ended.
     fn take_answer(&mut self) -> Buffer {
-        self.call().kept.take().map(|kept| kept.results).unwrap_or_default()
+        // SAFETY: it is there, and the future that used it has ended.
+        let kept = unsafe { &mut (*self.memory.as_ptr()).kept };
+        kept.take().map(|kept| kept.results).unwrap_or_default()
     }
 
     /// The memory of a future that has answered goes to the next call on this thread.
@@ -293,7 +288,8 @@ impl<F> Frame<F> {
     fn give_back(self, local: &Local) {
         let mut this = std::mem::ManuallyDrop::new(self);
         this.end();
-        // SAFETY: the call is there, and nothing uses it or the memory any more.
+        // SAFETY: the call is there, and nothing uses it or the memory any more. Nothing is kept: the
+        // call was not left.
         unsafe {
             (&raw mut (*this.memory.as_ptr()).call).drop_in_place();
             Self::give(this.memory, local);
@@ -348,10 +344,11 @@ impl<F> Drop for Frame<F> {
                 tracing::error!("the end of a call {failure}");
             }
         }
-        // SAFETY: the call is there until now, the memory was allocated with this layout, and the frame
+        // SAFETY: the call and what is kept are there until now, the memory was allocated with this layout, and the frame
         // is its only owner.
         unsafe {
             (&raw mut (*self.memory.as_ptr()).call).drop_in_place();
+            (&raw mut (*self.memory.as_ptr()).kept).drop_in_place();
             dealloc(self.memory.as_ptr().cast(), Self::LAYOUT);
         }
     }

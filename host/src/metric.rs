@@ -31,7 +31,8 @@ pub struct Metric {
 pub const CALLS: Metric = Metric {
     name: "backplane_calls_total",
     kind: Kind::Counter,
-    description: "Calls into providers.",
+    description: "Calls into providers. An instance tells of them every 256 calls, and when its \
+                  requests have ended.",
     labels: &["provider", "interface", "function"],
 };
 

@@ -34,9 +34,9 @@ impl Buffer {
     /// Releases the bytes, and has none from here on.
     #[inline]
     pub fn clear(&mut self) {
+        let (data, length) = (self.data, std::mem::take(&mut self.length));
+        self.data = NonNull::dangling().as_ptr();
         if let Some(release) = self.release.take() {
-            let (data, length) = (self.data, std::mem::take(&mut self.length));
-            self.data = NonNull::dangling().as_ptr();
             // SAFETY: this is the one release, with the parts as given.
             unsafe { release(data, length, self.owner) }
         }

@@ -25,6 +25,10 @@
 //!   write goes through a checked slice of the guest's memory; pointers come with the checks of bounds
 //!   and alignment that the canonical ABI asks for. Lowering fetches the slice again after each call of
 //!   the guest's `realloc`, because it fetches it for each write.
+//! - *Results of another call.* Those of a `func` wait in the store (`KeptResults`) from its answer until
+//!   they are lowered. The runtime lowers them in the same step in which the call's future ends, and lets
+//!   nothing else of the store run while it waits for that. Were it not so, a guest would get another
+//!   call's results, read by its own function's type; no memory would be touched that is not the guest's.
 //! - *Uninitialised flat results.* They are made from zeroes and written whole.
 //! - *Values that the guest made up.* Discriminants, chars and strings are checked before they reach a
 //!   message. Every string and list costs hostcall fuel by its size in memory.
@@ -120,8 +124,10 @@ impl StoreState {
         self.tasks.len()
     }
 
-    /// Forgets all other tasks: what they still call is charged to the last that began.
+    /// Forgets all other tasks: what they still call is charged to the last that began. Called now and
+    /// then while requests come, and when all have ended.
     pub fn keep_only(&mut self, tasks: &[GuestTaskId]) {
+        self.tally.tell();
         self.tasks.retain(|(task, _)| tasks.contains(task));
     }
 

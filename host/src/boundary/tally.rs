@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::function::Function;
 
-/// The calls of a store that the metrics do not know of yet. They are told when it is dropped.
+/// The calls of a store that the metrics do not know of yet. They are told when its requests have ended.
 #[derive(Default)]
 pub(super) struct Tally(SmallVec<[Entry; 4]>);
 
@@ -27,10 +27,19 @@ impl Tally {
     pub(super) fn count(&mut self, function: &Arc<Function>) {
         // A store calls few functions, and the same ones again.
         match self.0.iter_mut().find(|entry| Arc::ptr_eq(&entry.function, function)) {
-            Some(entry) if entry.calls < MOST => entry.calls += 1,
-            Some(entry) => entry.tell(),
+            Some(entry) => {
+                entry.calls += 1;
+                if entry.calls == MOST {
+                    entry.tell();
+                }
+            }
             None => self.add(function),
         }
+    }
+
+    /// Tells of all calls, for the store may live for long.
+    pub(super) fn tell(&mut self) {
+        self.0.iter_mut().for_each(Entry::tell);
     }
 
     #[cold]
@@ -40,18 +49,16 @@ impl Tally {
 }
 
 impl Entry {
-    /// Tells of the calls and of one more.
-    #[cold]
     fn tell(&mut self) {
-        self.function.count(u64::from(std::mem::take(&mut self.calls)) + 1);
+        if self.calls > 0 {
+            self.function.count(u64::from(std::mem::take(&mut self.calls)));
+        }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if self.calls > 0 {
-            self.function.count(u64::from(self.calls));
-        }
+        self.tell();
     }
 }
 

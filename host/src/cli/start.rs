@@ -91,6 +91,10 @@ pub(super) async fn serve(
         if cut > 0 {
             tracing::warn!("{cut} requests did not end within {:?}", config.shutdown_deadline);
         }
+        // Behind all servers: what one of them is done with, another may still need.
+        for workload in &workloads {
+            workload.end().await;
+        }
         // The routes and the workloads hold the bindings, which end before their providers do.
         drop((serving, workloads));
         host.shutdown().await;

@@ -135,9 +135,9 @@ async fn finish(mut connections: JoinSet<()>, routes: &Routes, drain: Duration) 
     let cut = connections.len();
     if !is_done {
         connections.shutdown().await;
-    }
-    for workload in routes.current().targets() {
-        workload.end().await;
+        for workload in routes.current().targets() {
+            workload.end().await;
+        }
     }
     Drained { cut }
 }

@@ -468,12 +468,13 @@ impl Workload {
     }
 
     /// Ends what [`Workload::finished`] would wait for behind responses, and idle instances, and waits
-    /// for it. Requests
-    /// whose responses have not begun end when those who wait for them go.
+    /// for it: nothing of the workload runs then. Requests whose responses have not begun end when those
+    /// who wait for them go.
     pub async fn end(&self) {
         self.stop.send_replace(true);
         self.instances.close();
         self.finished().await;
+        self.instances.gone().await;
     }
 
     /// Records how long a request took, from its arrival to the end of its response.

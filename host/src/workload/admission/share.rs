@@ -109,7 +109,8 @@ impl Share {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.standing().running == 0 && !self.has_waiting()
+        // In this order: one that is let in counts among the waiting until it counts among the running.
+        !self.has_waiting() && self.standing().running == 0
     }
 
     fn standing(&self) -> Standing {

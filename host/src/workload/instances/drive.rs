@@ -69,9 +69,12 @@ impl Driver {
         if self.was_polled {
             worker.workload.instances.step_aside(worker);
         }
-        let end = worker.over();
+        let (end, released) = worker.over();
         // Whoever waits for the end of a request sees its handles released.
         self.instance = None;
+        for (exchange, how) in released {
+            exchange.release(how);
+        }
         worker.workload.instances.leave(worker);
         worker.workload.meters.instance_ended(end);
     }
@@ -82,23 +85,20 @@ impl Driver {
     }
 
     /// Holds the instance to its limits after a poll that left it waiting; whether it goes on.
-    fn goes_on(&mut self, used: Option<Duration>, cx: &mut Context<'_>) -> bool {
+    fn goes_on(&mut self, used: Duration, cx: &mut Context<'_>) -> bool {
         let worker = Arc::clone(&self.worker);
         let workload = &worker.workload;
         let limits = &workload.spec().limits;
         let came_round = worker.came_round();
         let (is_up, exceeds, soonest) = worker.held(|held| {
-            let exceeds = match (used, limits.cpu) {
-                (Some(used), Some(limit)) => held.charge(used, came_round, limit),
-                _ => false,
-            };
+            let exceeds = held.charge(used, came_round, limits.cpu.unwrap_or(Duration::MAX));
             (held.is_up, exceeds, held.take_soonest())
         });
         if exceeds && let Some(limit) = limits.cpu {
             self.fail(Ended::Cpu(limit));
             return false;
         }
-        if !came_round {
+        if !came_round || worker.is_in_guest() {
             // A fresh instance takes a poll, or two when its thread's turn ended meanwhile.
             self.starting += u32::from(!is_up);
             if is_up || self.starting > 2 {
@@ -184,14 +184,14 @@ impl Future for Driver {
         }
         this.was_polled = true;
         enter(this.worker.begin_poll(cx.waker()));
-        let begun = this.worker.workload.spec().limits.cpu.map(|_| thread_time());
+        let begun = thread_time();
         let poll = instance.as_mut().poll(cx);
         enter(None);
         if poll.is_ready() {
             this.end();
             return Poll::Ready(());
         }
-        let used = begun.map(|begun| thread_time().saturating_sub(begun));
+        let used = thread_time().saturating_sub(begun);
         if this.goes_on(used, cx) { Poll::Pending } else { Poll::Ready(()) }
     }
 }

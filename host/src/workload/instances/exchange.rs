@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use futures::task::AtomicWaker;
@@ -83,6 +84,12 @@ impl Exchange {
                 is_counted: false,
             }),
         })
+    }
+
+    /// The time that it had, if that is over.
+    pub(super) fn overdue(&self) -> Option<Duration> {
+        let limit = self.workload.spec().limits.deadline?;
+        self.deadline.filter(|at| *at <= Instant::now()).map(|_| limit)
     }
 
     /// Gives it to an instance, unless the client has left.

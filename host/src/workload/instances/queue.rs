@@ -6,13 +6,14 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 use wasmtime_wasi_http::WasiBody;
 
 use super::{Plan, exchange::Exchange, lock, worker::Worker};
@@ -33,6 +34,8 @@ pub(in crate::workload) struct Instances {
     /// Requests that have not ended.
     running: AtomicUsize,
     queue: Mutex<Queue>,
+    /// Told when the last worker has left.
+    empty: Notify,
 }
 
 #[derive(Default)]
@@ -111,6 +114,7 @@ impl Instances {
             is_closed: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             queue: Mutex::default(),
+            empty: Notify::new(),
         }
     }
 
@@ -213,6 +217,21 @@ impl Instances {
         queue.lift(worker);
         worker.standing.set(Standing::ASIDE);
         queue.all.retain(|other| !Arc::ptr_eq(other, worker));
+        if queue.all.is_empty() {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Waits until no instance is left that answers many.
+    pub(in crate::workload) async fn gone(&self) {
+        loop {
+            let mut empty = pin!(self.empty.notified());
+            empty.as_mut().enable();
+            if lock(&self.queue).all.is_empty() {
+                return;
+            }
+            empty.await;
+        }
     }
 
     /// Whether instances must end as soon as nobody waits for a response's head.

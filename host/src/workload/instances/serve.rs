@@ -30,7 +30,14 @@ pub(super) async fn serve(worker: Arc<Worker>) {
         Err(error) => return worker.fail(Ended::Host(error)),
     };
     if let Err(error) = answer(&worker, &mut store).await {
-        worker.fail(workload.failure(&store, error));
+        worker.fail(match workload.failure(&store, error) {
+            // The pool has no stack left for a guest that was at work: its clients may not be told to
+            // come again.
+            Ended::Refused(busy) if worker.held(|held| held.is_up) => {
+                Ended::Host(wasmtime::Error::msg(busy.to_string()))
+            }
+            ended => ended,
+        });
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Worker {
     was_summoned: AtomicBool,
     /// Whether the instance's loop came round since this was last asked.
     came_round: AtomicBool,
+    /// Whether the guest was given a request, and the loop has not come round since.
+    in_guest: AtomicBool,
     /// Requests begun in this poll.
     batch: AtomicU32,
     held: Mutex<Held>,
@@ -59,6 +61,8 @@ pub(super) struct Held {
     /// The last of the requests whose responses were read while the guest went on. It keeps its place
     /// for whatever the guest does behind its responses.
     tail: Option<Arc<Exchange>>,
+    /// Requests that ended with the instance, to be released when it is gone.
+    ended: Vec<(Arc<Exchange>, Released)>,
     /// Set by the first that had to end before its end: why the instance will go.
     marked: Option<End>,
     /// Since when the guest does nothing.
@@ -95,6 +99,7 @@ impl Worker {
             standing: Standing::active(),
             was_summoned: AtomicBool::new(false),
             came_round: AtomicBool::new(false),
+            in_guest: AtomicBool::new(false),
             batch: AtomicU32::new(0),
             held: Mutex::new(Held::new()),
         });
@@ -131,6 +136,12 @@ impl Worker {
         self.came_round.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether the guest, or a host call that it waits for, has held the store since it was given a
+    /// request.
+    pub(super) fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::Relaxed)
+    }
+
     pub(super) fn held<T>(&self, with: impl FnOnce(&mut Held) -> T) -> T {
         with(&mut lock(&self.held))
     }
@@ -139,6 +150,7 @@ impl Worker {
     /// instance has room. `is_ready` is asked before one is taken.
     pub(super) fn next(self: &Arc<Self>, is_ready: impl FnOnce() -> bool) -> Option<Job> {
         self.came_round.store(true, Ordering::Relaxed);
+        self.in_guest.store(false, Ordering::Relaxed);
         let instances = &self.workload.instances;
         let has_room = self.held(|held| {
             let plan = &instances.plan;
@@ -156,10 +168,22 @@ impl Worker {
         loop {
             let job = instances.take(self)?;
             self.batch.fetch_add(1, Ordering::Relaxed);
-            // One whose client has left is dropped here.
-            if job.exchange.begin(self) {
-                self.held(|held| held.begin(&job.exchange));
-                enter(self.held(|held| held.alone()));
+            if let Some(after) = job.exchange.overdue() {
+                job.exchange.answer(Err(Ended::Deadline(after)));
+                continue;
+            }
+            // One whose client has left is dropped here. In one step: a client that leaves looks for its
+            // request among those in hand as soon as it has a worker.
+            let begun = self.held(|held| {
+                let begun = job.exchange.begin(self);
+                if begun {
+                    held.begin(&job.exchange);
+                }
+                begun.then(|| held.alone())
+            });
+            if let Some(span) = begun {
+                enter(span);
+                self.in_guest.store(true, Ordering::Relaxed);
                 return Some(job);
             }
         }
@@ -174,21 +198,23 @@ impl Worker {
 
     /// Called when the guest has no task left: everything that it was given is done.
     pub(super) fn settle(&self) {
-        let (tail, abandoned) = self.held(|held| {
-            held.requests.drain(..).for_each(|exchange| {
+        let (done, abandoned, cpu) = self.held(|held| {
+            let mut done = std::mem::take(&mut held.requests);
+            for exchange in &done {
                 exchange.settle();
                 // A guest that has ended will not answer.
                 exchange.answer(Err(Ended::NoResponse));
-            });
+            }
+            done.extend(held.tail.take());
             held.marked = None;
             held.is_full = false;
             held.quiet_since = Instant::now();
-            held.cpu = Cpu::default();
-            (held.tail.take(), std::mem::take(&mut held.abandoned))
+            let cpu = std::mem::take(&mut held.cpu);
+            (done, std::mem::take(&mut held.abandoned), cpu)
         });
-        if let Some(tail) = tail {
-            tail.release(Released::Well);
-        }
+        self.record(&cpu);
+        // Its guest has ended: a client that reads slowly keeps no place.
+        done.iter().for_each(|exchange| exchange.release(Released::Well));
         abandoned.iter().for_each(|exchange| exchange.release(Released::Cancelled));
     }
 
@@ -287,8 +313,18 @@ impl Worker {
                 }
             }
         }
-        victims.iter().for_each(|exchange| exchange.release(Released::Well));
-        abandoned.iter().for_each(|exchange| exchange.release(Released::Cancelled));
+        self.held(|held| {
+            held.ended.extend(victims.into_iter().map(|exchange| (exchange, Released::Well)));
+            held.ended.extend(abandoned.into_iter().map(|exchange| (exchange, Released::Cancelled)));
+        });
+    }
+
+    /// Tells the metrics what the requests since the last settling have used, each as much.
+    fn record(&self, cpu: &Cpu) {
+        if cpu.begun > 0 {
+            let each = cpu.used.as_secs_f64() / f64::from(cpu.begun);
+            self.workload.meters.cpu_seconds.record_many(each, cpu.begun as usize);
+        }
     }
 
     /// Ends one request with its instance. Who waits for its head reports it; else it is done here.
@@ -298,10 +334,11 @@ impl Worker {
         }
     }
 
-    /// Cuts what is behind its response when the host stops, and says why the instance ended.
-    pub(super) fn over(&self) -> End {
+    /// Cuts what is behind its response when the host stops. Says why the instance ended, and which
+    /// requests are to be released once it is gone: their places are for others then.
+    pub(super) fn over(&self) -> (End, Vec<(Arc<Exchange>, Released)>) {
         let instances = &self.workload.instances;
-        let (end, victims, abandoned) = self.held(|held| {
+        let (end, victims, mut ended, cpu) = self.held(|held| {
             let mut victims = std::mem::take(&mut held.requests);
             victims.extend(held.tail.take());
             let end = match held.marked {
@@ -311,16 +348,19 @@ impl Worker {
                 None if instances.is_closed() => End::Closed,
                 None => End::Idle,
             };
-            (end, victims, std::mem::take(&mut held.abandoned))
+            let mut ended = std::mem::take(&mut held.ended);
+            let abandoned = std::mem::take(&mut held.abandoned);
+            ended.extend(abandoned.into_iter().map(|exchange| (exchange, Released::Cancelled)));
+            (end, victims, ended, std::mem::take(&mut held.cpu))
         });
-        for exchange in victims {
+        self.record(&cpu);
+        for exchange in &victims {
             exchange.count(Released::Cancelled);
             // Nobody hears it but where the worker itself was dropped.
             drop(exchange.fail(Ended::Host(wasmtime::Error::msg("the instance was stopped"))));
-            exchange.release(Released::Cancelled);
         }
-        abandoned.iter().for_each(|exchange| exchange.release(Released::Cancelled));
-        end
+        ended.extend(victims.into_iter().map(|exchange| (exchange, Released::Cancelled)));
+        (end, ended)
     }
 }
 
@@ -331,6 +371,7 @@ impl Held {
             begun: 0,
             requests: Vec::new(),
             abandoned: Vec::new(),
+            ended: Vec::new(),
             tail: None,
             marked: None,
             quiet_since: Instant::now(),
