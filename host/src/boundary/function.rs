@@ -13,6 +13,7 @@ use super::{
     call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
     lift::{LiftedHandles, RawArgs},
+    message::Message,
     names::{self, Names, bad_answer},
     shape::Shape,
     types::{FunctionType, Type},
@@ -90,11 +91,25 @@ impl Function {
     ) -> wasmtime::Result<Answer> {
         state.tally.count(self);
         let RawArgs { mut message, handles } = args;
-        let mut given = SmallVec::<[Guard; 2]>::new();
-        if !handles.is_empty() {
-            let exchanged = self.exchange(state, message.as_mut_slice(), handles, &mut given);
-            exchanged.map_err(|error| self.refused(error))?;
+        if handles.is_empty() {
+            return self.ask(state, task, message);
         }
+        let mut given = SmallVec::<[Guard; 2]>::new();
+        let exchanged = self.exchange(state, message.as_mut_slice(), handles, &mut given);
+        exchanged.map_err(|error| self.refused(error))?;
+        let answer = self.ask(state, task, message);
+        // The provider owns them now, whatever it answers.
+        given.into_iter().for_each(Guard::surrender);
+        answer
+    }
+
+    #[inline]
+    fn ask(
+        &self,
+        state: &mut StoreState,
+        task: Option<usize>,
+        message: Message,
+    ) -> wasmtime::Result<Answer> {
         let StoreState { context, tasks, exchange, .. } = state;
         let context = match task.and_then(|task| tasks.get(task)) {
             Some((_, context)) => context,
@@ -106,8 +121,6 @@ impl Function {
         let answer = self.binding.callee().call(self.number, context, exchange);
         drop(inside);
         exchange.arguments.clear();
-        // The provider owns them now, whatever it answers.
-        given.into_iter().for_each(Guard::surrender);
         if let Answer::Ready = answer {
             self.receive(state)?;
         }

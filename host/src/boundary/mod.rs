@@ -95,7 +95,10 @@ impl StoreState {
     fn take_results(&mut self) -> lower::Results {
         lower::Results {
             message: mem::take(&mut self.exchange.results),
-            handles: mem::take(&mut self.returned),
+            handles: match self.returned.is_empty() {
+                true => lower::LoweredHandles::new(),
+                false => mem::take(&mut self.returned),
+            },
             function: self.function,
         }
     }

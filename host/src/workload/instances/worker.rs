@@ -315,7 +315,8 @@ impl Worker {
         }
         self.held(|held| {
             held.ended.extend(victims.into_iter().map(|exchange| (exchange, Released::Well)));
-            held.ended.extend(abandoned.into_iter().map(|exchange| (exchange, Released::Cancelled)));
+            held.ended
+                .extend(abandoned.into_iter().map(|exchange| (exchange, Released::Cancelled)));
         });
     }
 
