@@ -137,6 +137,18 @@ async fn a_component_that_waits_for_plain_functions_takes_one_request_at_a_time(
 }
 
 #[tokio::test]
+async fn requests_that_wait_in_a_host_call_hold_back_none_that_come_after() {
+    let mut spec = spec("misbehave");
+    spec.name = "shop".parse().unwrap();
+    spec.instances.requests = NonZeroUsize::new(100);
+    let lab = Lab::start(spec).await;
+    let waiting: Vec<_> = (0..8).map(|_| lab.begin("/hang")).collect();
+    until(|| lab.instances() == 8).await;
+    assert_eq!(lab.get("/").await.0, 200);
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn several_requests_at_once_are_refused_where_a_guest_answers_0_2() {
     let mut spec = spec("hello");
     spec.instances.concurrent = NonZeroUsize::new(2);
@@ -411,14 +423,14 @@ async fn what_does_not_finish_behind_its_response_is_cut_when_the_host_stops() {
 }
 
 #[tokio::test]
-async fn idle_instances_go_when_the_host_stops() {
+async fn idle_instances_are_gone_when_their_workload_has_ended() {
     let mut spec = shared(100, 4);
     spec.instances.idle = None;
-    let mut lab = Lab::start(spec).await;
+    let lab = Lab::start(spec).await;
     assert_eq!(lab.get("/").await, ok(1));
-    lab.host.ask_to_stop();
-    until(|| lab.instances() == 0).await;
-    within(lab.host.served()).await;
+    assert_eq!(lab.instances(), 1);
+    within(lab.host.end()).await;
+    assert_eq!(lab.instances(), 0);
 }
 
 #[tokio::test]

@@ -165,6 +165,13 @@ impl Host {
         self.served.await.unwrap()
     }
 
+    /// Ends the workloads, as the host does behind its servers.
+    pub(crate) async fn end(&self) {
+        for workload in &self.workloads {
+            workload.end().await;
+        }
+    }
+
     /// Waits until no request runs.
     pub(crate) async fn idle(&self) {
         for workload in &self.workloads {

@@ -75,8 +75,8 @@ impl Driver {
         for (exchange, how) in released {
             exchange.release(how);
         }
-        worker.workload.instances.leave(worker);
         worker.workload.meters.instance_ended(end);
+        worker.workload.instances.leave(worker);
     }
 
     fn fail(&mut self, ended: Ended) {
