@@ -45,7 +45,7 @@ pub struct ResourceName {
 
 /// A result that its handler has encoded itself, for functions named under `encoded` in
 /// [`generate!`](crate::generate): for a cache or a proxy that has the bytes already. They must be
-/// the wire encoding of the function's result, in the call's [form](Context::form).
+/// the wire encoding of the function's result, in the call's [form](crate::Context::form).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded(pub Vec<u8>);
 
