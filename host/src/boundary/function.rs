@@ -12,7 +12,7 @@ use super::{
     FORM, StoreState,
     call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
-    lift::{LiftedHandles, RawArgs},
+    lift::{LiftedHandle, RawArgs},
     message::Message,
     names::{self, Names, bad_answer},
     shape::Shape,
@@ -91,11 +91,9 @@ impl Function {
     ) -> wasmtime::Result<Answer> {
         state.tally.count(self);
         let RawArgs { mut message, handles } = args;
-        if handles.is_empty() {
-            return self.ask(state, task, message);
-        }
+        let Some(handles) = handles else { return self.ask(state, task, message) };
         let mut given = SmallVec::<[Guard; 2]>::new();
-        let exchanged = self.exchange(state, message.as_mut_slice(), handles, &mut given);
+        let exchanged = self.exchange(state, message.as_mut_slice(), &handles, &mut given);
         exchanged.map_err(|error| self.refused(error))?;
         let answer = self.ask(state, task, message);
         // The provider owns them now, whatever it answers.
@@ -160,7 +158,7 @@ impl Function {
         &self,
         state: &mut StoreState,
         message: &mut [u8],
-        handles: LiftedHandles,
+        handles: &[LiftedHandle],
         given: &mut SmallVec<[Guard; 2]>,
     ) -> Result<(), HandleError> {
         for lifted in handles {

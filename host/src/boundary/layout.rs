@@ -32,9 +32,9 @@ impl Layout {
             InterfaceType::String | InterfaceType::List(_) | InterfaceType::Map(_) => {
                 Self { size: 8, align: 4 }
             }
-            InterfaceType::Record(_)
-            | InterfaceType::Tuple(_)
-            | InterfaceType::Variant(_)
+            InterfaceType::Record(record) => Self::from(&types[record].abi),
+            InterfaceType::Tuple(tuple) => Self::from(&types[tuple].abi),
+            InterfaceType::Variant(_)
             | InterfaceType::Enum(_)
             | InterfaceType::Option(_)
             | InterfaceType::Result(_)

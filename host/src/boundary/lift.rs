@@ -31,9 +31,8 @@ pub(super) struct RawArgs<const N: usize> {
     pub(super) handles: LiftedHandles,
 }
 
-/// Allocated where there is one: arguments are moved several times on their way through the runtime, and
-/// those of most calls have none.
-pub(super) type LiftedHandles = Vec<LiftedHandle>;
+/// A word where there are none: arguments are moved several times on their way through the runtime.
+pub(super) type LiftedHandles = Option<Box<SmallVec<[LiftedHandle; 2]>>>;
 
 /// A handle among the arguments. Its eight bytes in the message are zero until the store's table has
 /// told what it stands for.
@@ -147,7 +146,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
             memory: &[],
             out: Writer::append_to(message::room(room), FORM),
             encoding: None,
-            handles: Vec::new(),
+            handles: None,
         }
     }
 
@@ -527,7 +526,8 @@ impl<'c, 'm> Lifter<'c, 'm> {
         let ty = self.cx.resource_type(resource);
         self.out.handle(0);
         let position = self.out.len() - size_of::<u64>();
-        self.handles.push(LiftedHandle { position, rep, ty, owned });
+        let handle = LiftedHandle { position, rep, ty, owned };
+        self.handles.get_or_insert_default().push(handle);
     }
 
     fn string(&mut self, pointer: usize, length: usize) -> Result<()> {
