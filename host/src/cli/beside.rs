@@ -4,6 +4,7 @@
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::sleep,
 };
 
 use super::runtime::Aside;
@@ -14,6 +15,7 @@ use crate::{
         self,
         admin::{Admin, AdminError},
         health::Health,
+        out,
         watchdog::Watchdog,
     },
     report::Report,
@@ -49,6 +51,7 @@ impl Beside {
             aside.spawn(admin.serve(health.clone(), metrics.clone()));
         }
         aside.spawn(metrics.keep_up());
+        aside.spawn(write_lines());
         Ok(Self { aside, health })
     }
 
@@ -85,6 +88,14 @@ impl Beside {
             }
         });
         Ok(receiver)
+    }
+}
+
+/// Writes lines of the log that wait for a busy thread. It never ends.
+async fn write_lines() {
+    loop {
+        sleep(out::LONGEST).await;
+        out::write_all();
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::report::Report;
+use crate::{observe::out, report::Report, workload};
 
 /// Runs a command to its end. What it has spawned and not ended is given up then: a read of standard
 /// input, say, cannot be stopped.
@@ -18,10 +18,15 @@ pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Report>>) -> R
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("backplane")
+        .on_thread_park(|| {
+            workload::thread_idles();
+            out::write_own();
+        })
         .build()
         .map_err(no_threads)?;
     let result = runtime.block_on(command);
     runtime.shutdown_background();
+    out::write_all();
     result
 }
 

@@ -7,12 +7,16 @@ use tracing_subscriber::{
     EnvFilter, Layer as _, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use super::ObserveError;
+use super::{
+    ObserveError,
+    line::{Plain, PlainFields},
+    out::Out,
+};
 use crate::config::{Log, LogFormat};
 
 /// Sends the process's events to standard error.
 pub(super) fn start(config: &Log) -> Result<(), ObserveError> {
-    Ok(subscriber(config, io::stderr, in_colour())?.try_init()?)
+    Ok(subscriber(config, Out, in_colour())?.try_init()?)
 }
 
 /// Colour is for terminals, and for those who have not said no (<https://no-color.org>).
@@ -33,7 +37,10 @@ where
         .map_err(|source| ObserveError::Filter { filter: config.filter.clone(), source })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines = match config.format {
-        LogFormat::Text => lines.with_ansi(in_colour).boxed(),
+        LogFormat::Text if in_colour => lines.with_ansi(true).boxed(),
+        LogFormat::Text => {
+            lines.with_ansi(false).event_format(Plain).fmt_fields(PlainFields).boxed()
+        }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     Ok(tracing_subscriber::registry().with(filter).with(lines))

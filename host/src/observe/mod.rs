@@ -8,8 +8,10 @@
 
 pub mod admin;
 pub mod health;
+mod line;
 mod log;
 pub mod metrics;
+pub mod out;
 pub mod watchdog;
 
 use crate::{config, observe::metrics::Metrics};

@@ -18,6 +18,6 @@ mod stdio;
 
 pub use admission::Places;
 pub use ended::{Busy, Ended};
-pub use instances::{OneAtATime, ResponseBody};
+pub use instances::{OneAtATime, ResponseBody, thread_idles};
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};
 pub use state::State;

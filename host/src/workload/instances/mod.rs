@@ -25,6 +25,7 @@ pub use body::ResponseBody;
 use exchange::{Awaiting, Exchange};
 pub(super) use queue::Instances;
 use queue::Job;
+pub use queue::thread_idles;
 
 use super::{Ended, Workload, admission::Permit, spec};
 use crate::trace::Trace;

@@ -5,6 +5,7 @@
 //! or at work and about to look. A worker that cannot take more steps aside, and sends another.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     pin::pin,
     sync::{
@@ -18,6 +19,25 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::{Plan, exchange::Exchange, lock, worker::Worker};
 use crate::workload::Workload;
+
+thread_local! {
+    /// Requests that began on this thread since it last had nothing to do.
+    static TURN: Cell<Turn> = const { Cell::new(Turn { begun: 0, before: 0 }) };
+}
+
+/// What a thread does between two times that it has nothing to do.
+#[derive(Clone, Copy)]
+struct Turn {
+    begun: u32,
+    /// The turn before.
+    before: u32,
+}
+
+/// Says that a thread of the runtime has nothing to do. Where nobody does, requests are taken for several
+/// that come together.
+pub fn thread_idles() {
+    TURN.with(|turn| turn.set(Turn { begun: 0, before: turn.get().begun }));
+}
 
 /// A request that waits for an instance.
 pub(super) struct Job {
@@ -133,6 +153,10 @@ impl Instances {
     /// Notes that there is a request more.
     pub(super) fn request_began(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
+        TURN.with(|turn| {
+            let Turn { begun, before } = turn.get();
+            turn.set(Turn { begun: begun.saturating_add(1), before });
+        });
     }
 
     /// Notes that a request has ended.
@@ -140,9 +164,11 @@ impl Instances {
         self.running.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether there are several requests, so that more than one may wait.
+    /// Whether there are several requests, or are to be expected, so that more than one may wait: a thread
+    /// that had several at a time before, each on a connection that asks again, will have them again.
     pub(super) fn is_shared(&self) -> bool {
-        self.running.load(Ordering::Relaxed) > 1
+        let Turn { begun, before } = TURN.get();
+        begun > 1 || before > 1 || self.running.load(Ordering::Relaxed) > 1
     }
 
     /// Lets a request wait for an instance.

@@ -61,7 +61,9 @@ impl Launch {
             None => Command::new(&self.program),
         };
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("BACKPLANE_") {
+            // What a developer's shell has and an operator's has not: every error would be walked for.
+            let is_ours = name.to_string_lossy().starts_with("BACKPLANE_");
+            if is_ours || name == "RUST_BACKTRACE" || name == "RUST_LIB_BACKTRACE" {
                 command.env_remove(name);
             }
         }
