@@ -12,7 +12,7 @@ use super::{
     FORM, StoreState,
     call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
-    lift::{LiftedHandle, RawArgs},
+    lift::{Args, LiftedHandle},
     message::Message,
     names::{self, Names, bad_answer},
     shape::Shape,
@@ -83,14 +83,14 @@ impl Function {
     /// Calls the provider. Results that are at hand are in the store then, ready to be lowered. `task` is
     /// the place of the task that calls, where the store serves several.
     #[inline]
-    pub(super) fn call<const N: usize>(
+    pub(super) fn call(
         self: &Arc<Self>,
         state: &mut StoreState,
         task: Option<usize>,
-        args: RawArgs<N>,
+        args: Args,
     ) -> wasmtime::Result<Answer> {
         state.tally.count(self);
-        let RawArgs { mut message, handles } = args;
+        let Args { mut message, handles } = args;
         let Some(handles) = handles else { return self.ask(state, task, message) };
         let mut given = SmallVec::<[Guard; 2]>::new();
         let exchanged = self.exchange(state, message.as_mut_slice(), &handles, &mut given);

@@ -2,7 +2,7 @@
 //!
 //! See the safety argument in the parent module.
 
-use std::slice;
+use std::{cell::Cell, slice};
 
 use backplane_wire::{BLOCK_OVERHEAD, Writer};
 use smallvec::SmallVec;
@@ -24,11 +24,66 @@ use super::{
     unlinked,
 };
 
-/// The arguments of a call as wire values. `N` is the number of flat core values of the parameters,
-/// or 0 where they always come in memory.
-pub(super) struct RawArgs<const N: usize> {
+/// The arguments of a call as wire values.
+pub(super) struct Args {
     pub(super) message: Message,
     pub(super) handles: LiftedHandles,
+}
+
+/// The arguments of a call, as the runtime hands them over. `N` is the number of flat core values of the
+/// parameters, or 0 where they always come in memory.
+pub(super) struct RawArgs<const N: usize, H>(H);
+
+impl<const N: usize, H: Hold> RawArgs<N, H> {
+    #[inline]
+    pub(super) fn take(self) -> Result<Args> {
+        self.0.take()
+    }
+}
+
+/// Where arguments are on their way through the runtime.
+pub(super) trait Hold: Send + Sync + Sized + 'static {
+    fn hold(args: Args) -> Self;
+
+    fn take(self) -> Result<Args>;
+}
+
+/// They go along.
+impl Hold for Args {
+    #[inline]
+    fn hold(args: Args) -> Self {
+        args
+    }
+
+    #[inline]
+    fn take(self) -> Result<Args> {
+        Ok(self)
+    }
+}
+
+/// They stay with the thread, for a call that is made in the same step in which they are lifted: each
+/// move of what was written a moment before costs as much as some calls do.
+pub(super) struct Kept(());
+
+thread_local! {
+    static KEPT: Cell<Option<Args>> = const { Cell::new(None) };
+}
+
+impl Hold for Kept {
+    #[inline]
+    fn hold(args: Args) -> Self {
+        // Those of a call that was never made are dropped. A thread that ends makes none.
+        drop(KEPT.try_with(|kept| kept.replace(Some(args))));
+        Self(())
+    }
+
+    #[inline]
+    fn take(self) -> Result<Args> {
+        match KEPT.try_with(Cell::take) {
+            Ok(Some(args)) => Ok(args),
+            Ok(None) | Err(_) => bail!("the arguments of a call are gone"),
+        }
+    }
 }
 
 /// A word where there are none: arguments are moved several times on their way through the runtime.
@@ -51,7 +106,7 @@ pub(super) struct LiftedHandle {
 // accepts every type because the link step has compared the function's type and chosen `N` to be the
 // flat count of its parameters (see `link`). The constant size of 0 is never used to touch memory: the
 // size and alignment of the runtime type are, and both are checked in `load_root`.
-unsafe impl<const N: usize> ComponentType for RawArgs<N> {
+unsafe impl<const N: usize, H: Hold> ComponentType for RawArgs<N, H> {
     type Lower = [ValRaw; N];
     const ABI: CanonicalAbiInfo = ABI_BY_RUNTIME_TYPE;
 
@@ -61,11 +116,11 @@ unsafe impl<const N: usize> ComponentType for RawArgs<N> {
 }
 
 // SAFETY: as for `ComponentType`: the link step has checked that the runtime type is a parameter list.
-unsafe impl<const N: usize> ComponentNamedList for RawArgs<N> {}
+unsafe impl<const N: usize, H: Hold> ComponentNamedList for RawArgs<N, H> {}
 
 // SAFETY: both functions read only the arguments they are given and the guest's memory, the latter
 // through checked slices, and follow the runtime type.
-unsafe impl<const N: usize> Lift for RawArgs<N> {
+unsafe impl<const N: usize, H: Hold> Lift for RawArgs<N, H> {
     fn linear_lift_from_flat(
         cx: &mut LiftContext<'_>,
         ty: InterfaceType,
@@ -81,7 +136,7 @@ unsafe impl<const N: usize> Lift for RawArgs<N> {
             }
             None => lifter.flat(ty, &mut flat)?,
         }
-        Ok(lifter.finish())
+        Ok(Self(H::hold(lifter.finish())))
     }
 
     fn linear_lift_from_memory(
@@ -94,7 +149,7 @@ unsafe impl<const N: usize> Lift for RawArgs<N> {
         let Some(offset) = offset else { bail!("the parameters lie outside of the memory") };
         let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
         lifter.load_root(ty, offset)?;
-        Ok(lifter.finish())
+        Ok(Self(H::hold(lifter.finish())))
     }
 }
 
@@ -150,8 +205,9 @@ impl<'c, 'm> Lifter<'c, 'm> {
         }
     }
 
-    fn finish<const N: usize>(self) -> RawArgs<N> {
-        RawArgs { message: Message::new(self.out.into_vec()), handles: self.handles }
+    #[inline]
+    fn finish(self) -> Args {
+        Args { message: Message::new(self.out.into_vec()), handles: self.handles }
     }
 
     /// The guest's memory. Only types that lie in memory ask for it, and the runtime has refused

@@ -20,7 +20,7 @@ use super::{
     call::Answer,
     function::{Function, ResourceEntry},
     handles::Binding,
-    lift::RawArgs,
+    lift::{Args, Kept as KeptArgs, RawArgs},
     lower::{KeptResults, RawResults},
     shape::Shape,
     types::{FunctionType, ResourceName},
@@ -158,11 +158,13 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
         Box<dyn Future<Output = Result<KeptResults<T, M>>> + Send + 'a>;
     instance.func_wrap_async(
         name,
-        move |mut store: StoreContextMut<'_, T>, args: RawArgs<N>| -> Call<'_, T, M> {
+        move |mut store: StoreContextMut<'_, T>, args: RawArgs<N, KeptArgs>| -> Call<'_, T, M> {
             // The call is made here, so that an answer at hand needs no future: that of `Kept` takes
             // no memory.
-            let answer = task(&mut store)
-                .and_then(|task| function.call(store.data_mut().boundary(), task, args));
+            let answer = args.take().and_then(|args| {
+                let task = task(&mut store)?;
+                function.call(store.data_mut().boundary(), task, args)
+            });
             match answer {
                 Ok(Answer::Ready) => Box::new(Kept(PhantomData)),
                 answer => {
@@ -200,7 +202,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
         Pin<Box<dyn Future<Output = Result<RawResults<M>>> + Send + 'a>>;
     instance.func_wrap_concurrent(
         name,
-        move |store: &Accessor<T>, args: RawArgs<N>| -> Call<'_, M> {
+        move |store: &Accessor<T>, args: RawArgs<N, Args>| -> Call<'_, M> {
             let function = Arc::clone(&function);
             Box::pin(async move {
                 // In one step with the call, for other calls of the store keep theirs there too.
@@ -208,7 +210,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                     let mut store = access.as_context_mut();
                     let task = task(&mut store)?;
                     let state = store.data_mut().boundary();
-                    let answer = function.call(state, task, args)?;
+                    let answer = function.call(state, task, args.take()?)?;
                     Ok((answer, RawResults(state.take_results())))
                 })?;
                 if let Answer::Ready = answer {

@@ -235,10 +235,15 @@ mod tests {
     #[test]
     fn lines_are_those_of_the_format_that_they_stand_for() {
         let (ours, theirs) = (Lines::default(), Lines::default());
-        let layer = || tracing_subscriber::fmt::layer().with_ansi(false);
         let both = tracing_subscriber::registry()
-            .with(layer().event_format(Plain).fmt_fields(PlainFields).with_writer(ours.clone()))
-            .with(layer().with_writer(theirs.clone()));
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_ansi(false)
+                    .event_format(Plain)
+                    .fmt_fields(PlainFields)
+                    .with_writer(ours.clone()),
+            )
+            .with(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(theirs.clone()));
         tracing::subscriber::with_default(both, || {
             tracing::info!(target: "access", path = "/a?b", n = 1_u64, m = -7_i64, tls = true, "done");
             tracing::warn!(

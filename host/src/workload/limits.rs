@@ -2,6 +2,7 @@
 //! polled.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     sync::{
@@ -222,9 +223,9 @@ impl<T> Future for Guarded<T> {
             // Polled after its end.
             return Poll::Pending;
         };
-        let begun = thread_time();
+        let stopwatch = Stopwatch::start();
         let result = guest.as_mut().poll(cx);
-        this.used += thread_time().saturating_sub(begun);
+        this.used += stopwatch.used();
         if result.is_ready() {
             this.guest = None;
             return result;
@@ -250,8 +251,53 @@ impl<T> Drop for Guarded<T> {
     }
 }
 
+/// Measures the CPU time of one poll.
+///
+/// The clock of a thread's CPU time costs a system call, the clock on the wall does not. So a short poll
+/// is charged by the wall; one that was long, for the guest has computed or its thread had to wait for a
+/// core, is charged what the thread has used since its clock was last looked at, a moment before the poll.
+pub(super) struct Stopwatch {
+    begun: std::time::Instant,
+}
+
+/// What a thread's clock said, and when.
+#[derive(Clone, Copy)]
+struct Look {
+    at: std::time::Instant,
+    used: Duration,
+}
+
+thread_local! {
+    static LOOK: Cell<Option<Look>> = const { Cell::new(None) };
+}
+
+impl Stopwatch {
+    /// The longest poll that is charged by the wall, and the longest time before it in which the thread
+    /// may have done other things: how far the charge of a poll may be off.
+    const SHORT: Duration = Duration::from_millis(1);
+
+    pub(super) fn start() -> Self {
+        let begun = std::time::Instant::now();
+        LOOK.with(|look| {
+            if look.get().is_none_or(|look| begun - look.at > Self::SHORT) {
+                look.set(Some(Look { at: begun, used: thread_time() }));
+            }
+        });
+        Self { begun }
+    }
+
+    /// What was used since it was started, on this thread.
+    pub(super) fn used(self) -> Duration {
+        let wall = self.begun.elapsed();
+        match LOOK.get() {
+            Some(look) if wall > Self::SHORT => wall.min(thread_time().saturating_sub(look.used)),
+            _ => wall,
+        }
+    }
+}
+
 /// The CPU time of the current thread.
-pub(super) fn thread_time() -> Duration {
+fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
@@ -264,6 +310,41 @@ pub(super) fn monotonic_after(after: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Computes until its thread has used so much.
+    fn compute(time: Duration) {
+        let begun = thread_time();
+        while thread_time() - begun < time {
+            std::hint::black_box(());
+        }
+    }
+
+    #[test]
+    fn a_long_poll_is_charged_what_its_thread_has_used() {
+        // What the thread did long before is not the guest's.
+        compute(Duration::from_millis(20));
+        let stopwatch = Stopwatch::start();
+        compute(Duration::from_millis(10));
+        let used = stopwatch.used();
+        assert!((10..15).contains(&used.as_millis()), "{used:?}");
+    }
+
+    #[test]
+    fn a_poll_is_not_charged_for_what_it_waits() {
+        let stopwatch = Stopwatch::start();
+        let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+        receiver.recv_timeout(Duration::from_millis(50)).unwrap_err();
+        let used = stopwatch.used();
+        assert!(used < Duration::from_millis(5), "{used:?}");
+    }
+
+    #[test]
+    fn a_short_poll_is_charged_by_the_wall() {
+        let stopwatch = Stopwatch::start();
+        compute(Duration::from_micros(100));
+        let used = stopwatch.used();
+        assert!(used >= Duration::from_micros(100), "{used:?}");
+    }
 
     fn limit(memory: usize, table_elements: usize) -> MemoryLimit {
         MemoryLimit::new(&Limits { memory, table_elements, ..Limits::default() })

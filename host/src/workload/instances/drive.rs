@@ -17,7 +17,7 @@ use super::{
     serve::serve,
     worker::{Worker, enter},
 };
-use crate::workload::{Ended, limits::thread_time};
+use crate::workload::{Ended, limits::Stopwatch};
 
 /// A timer that is never due.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -184,14 +184,14 @@ impl Future for Driver {
         }
         this.was_polled = true;
         enter(this.worker.begin_poll(cx.waker()));
-        let begun = thread_time();
+        let stopwatch = Stopwatch::start();
         let poll = instance.as_mut().poll(cx);
         enter(None);
         if poll.is_ready() {
             this.end();
             return Poll::Ready(());
         }
-        let used = thread_time().saturating_sub(begun);
+        let used = stopwatch.used();
         if this.goes_on(used, cx) { Poll::Pending } else { Poll::Ready(()) }
     }
 }

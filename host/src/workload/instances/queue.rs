@@ -272,3 +272,30 @@ impl Instances {
         all.iter().for_each(|worker| worker.wake());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_expected_together_where_they_came_together_before() {
+        let instances = Instances::new(Plan::FRESH);
+        // One after the other: each is over before the next begins.
+        let turn = |requests| {
+            let mut is_shared = false;
+            for _ in 0..requests {
+                instances.request_began();
+                is_shared = instances.is_shared();
+                instances.request_ended();
+            }
+            thread_idles();
+            is_shared
+        };
+        // What begins before a thread has told that it had nothing to do counts as one turn.
+        thread_idles();
+        assert!(!turn(1), "one alone");
+        assert!(turn(2), "the second");
+        assert!(turn(1), "the first after several");
+        assert!(!turn(1), "the first after one");
+    }
+}

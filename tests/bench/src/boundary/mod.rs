@@ -134,7 +134,7 @@ impl Case {
     }
 }
 
-/// Runs the benchmark on the cases whose name contains `only`.
+/// Runs the benchmark on the cases whose name, with its bytes, has every word of `only`.
 pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
     let log = config::Log { filter: "info".to_owned(), format: config::LogFormat::Text };
     let _metrics = observe::start(&log).context("cannot start log and metrics")?;
@@ -251,7 +251,8 @@ impl Bench<'_> {
     /// Measures a case. One that fails leaves its rows out, and so fails the benchmark.
     fn measure(&mut self, case: &Case, engine: &str, names: &[&'static str], guests: &mut [Guest]) {
         let full_name = case.full_name(engine);
-        if !full_name.contains(&self.only) {
+        let with_bytes = format!("{full_name} {}B", case.bytes);
+        if !self.only.split(' ').all(|word| with_bytes.contains(word)) {
             return;
         }
         eprintln!("measuring {full_name}, {} bytes", case.bytes);
