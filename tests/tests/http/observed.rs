@@ -154,6 +154,31 @@ async fn each_request_has_one_line_without_its_query() {
 }
 
 #[tokio::test]
+async fn an_empty_response_that_was_sent_is_done_and_ends_no_instance() {
+    for guest in ["bench-http", "bench-http-p3"] {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let counted = recorder.handle();
+        let _guard = metrics::set_default_local_recorder(&recorder);
+        let (log, _guard) = Log::capture();
+        let host = Host::start([spec(guest)]).await;
+        for _ in 0..3 {
+            let (status, body) = host.get("/bytes/0").await;
+            assert_eq!((status, body.len()), (200, 0));
+        }
+        within(host.idle()).await;
+        let text = log.text();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("access: ")).collect();
+        assert_eq!(lines.len(), 3, "{guest}: {text}");
+        assert!(lines.iter().all(|line| line.contains("access: done")), "{guest}: {text}");
+        let text = counted.render();
+        let well = format!("backplane_requests_total{{workload=\"{guest}\",ended=\"well\"}} 3");
+        assert!(text.contains(&well), "{guest}: {text}");
+        let cancelled = text.lines().find(|line| line.contains("why=\"cancelled\""));
+        assert!(cancelled.is_none_or(|line| line.ends_with(" 0")), "{guest}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn requests_are_counted_by_how_they_ended() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let counted = recorder.handle();

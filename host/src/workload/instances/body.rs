@@ -71,12 +71,16 @@ impl ResponseBody {
         method: &Method,
         guest: Guest,
     ) -> http::Response<Self> {
-        let is_read = *method == Method::HEAD || is_bodiless(response.status());
-        let left = response
+        let left: Option<u64> = response
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok())
             .and_then(|length| length.parse().ok());
+        // Nobody asks for what has been said to be nothing.
+        let is_read = *method == Method::HEAD
+            || is_bodiless(response.status())
+            || left == Some(0)
+            || response.body().is_end_stream();
         response.map(|body| Self { body, left, is_read, guest })
     }
 
