@@ -1,7 +1,7 @@
 //! The command line of wasmtime, which benchmarks have as their baseline.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,16 +15,15 @@ use crate::{cargo, say, workspace::Workspace};
 const FEATURES: &str = "run,serve,compile,cache,backtrace,demangle,parallel-compilation,\
                         pooling-allocator,component-model,component-model-async";
 
-/// The `wasmtime` of the version that the host is made of: the one on the path, else one that was
-/// installed into the target folder before, else one that is installed there now.
+/// The `wasmtime` of the version that the host is made of: one that was installed into the target folder
+/// before, else one that is installed there now.
 pub(crate) fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
     let wanted = locked_version(workspace)?;
-    let root = workspace.target.join("tools");
+    // Named by how it is built, so that one that was built otherwise is not taken for it.
+    let root = workspace.target.join("tools/wasmtime-lto");
     let installed = root.join("bin/wasmtime");
-    let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
-    let on_path = on_path.unwrap_or_default().into_iter().map(|folder| folder.join("wasmtime"));
-    if let Some(found) = on_path.chain([installed.clone()]).find(|file| is(file, &wanted)) {
-        return Ok(found);
+    if is(&installed, &wanted) {
+        return Ok(installed);
     }
     install(workspace, &wanted, &root)?;
     ensure!(is(&installed, &wanted), "{} is not wasmtime {wanted}", installed.display());
@@ -54,7 +53,7 @@ fn is(file: &Path, version: &str) -> bool {
 
 fn install(workspace: &Workspace, version: &str, root: &Path) -> Result<()> {
     say::step(&format!("installing wasmtime-cli {version} into {}", root.display()));
-    say::note("this compiles wasmtime once more: 15 minutes or so on two cores; once only");
+    say::note("this compiles wasmtime once more: 20 minutes or so on two cores; once only");
     let mut install = cargo::command(workspace);
     install
         .args(["install", "wasmtime-cli", "--locked", "--no-default-features"])
@@ -63,7 +62,8 @@ fn install(workspace: &Workspace, version: &str, root: &Path) -> Result<()> {
         .arg(root)
         .arg("--target-dir")
         .arg(root.join("build"))
-        // As the host is built.
-        .env("CARGO_PROFILE_RELEASE_LTO", "thin");
+        // As the host is built, and as wasmtime's own profile `fastest-runtime` is.
+        .env("CARGO_PROFILE_RELEASE_LTO", "fat")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
     cargo::run(&mut install)
 }

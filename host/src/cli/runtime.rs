@@ -20,7 +20,7 @@ pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Report>>) -> R
         .thread_name("backplane")
         .on_thread_park(|| {
             workload::thread_idles();
-            out::write_own();
+            out::thread_idles();
         })
         .build()
         .map_err(no_threads)?;

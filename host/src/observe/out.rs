@@ -5,9 +5,10 @@
 //! once. Those of a thread stay in order.
 
 use std::{
+    cell::Cell,
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::Metadata;
@@ -19,8 +20,12 @@ const PATIENT: &str = "access";
 /// Bytes that wait in a thread at most.
 const MOST: usize = 16 << 10;
 
-/// How long a line waits at most, where its thread is busy.
+/// How long a line waits at most, where its thread is busy, or has written others a moment before.
 pub const LONGEST: Duration = Duration::from_millis(100);
+
+/// How long a thread that has written lines keeps the next ones: it may have nothing else to do after
+/// every single request.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Lines of a thread that wait.
 type Waiting = Arc<Mutex<Vec<u8>>>;
@@ -33,20 +38,36 @@ thread_local! {
 }
 
 /// A thread's share in [`ALL`].
-struct Own(Waiting);
+struct Own {
+    waiting: Waiting,
+    /// When it last wrote lines for having nothing else to do.
+    written: Cell<Option<Instant>>,
+}
 
 impl Own {
     fn new() -> Self {
         let waiting = Waiting::default();
         lock(&ALL).push(Arc::clone(&waiting));
-        Self(waiting)
+        Self { waiting, written: Cell::new(None) }
+    }
+
+    fn idles(&self) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        if self.written.get().is_none_or(|at| now - at > PAUSE) {
+            self.written.set(Some(now));
+            write_out(&mut waiting);
+        }
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        lock(&ALL).retain(|other| !Arc::ptr_eq(other, &self.0));
-        write_out(&mut lock(&self.0));
+        lock(&ALL).retain(|other| !Arc::ptr_eq(other, &self.waiting));
+        write_out(&mut lock(&self.waiting));
     }
 }
 
@@ -63,10 +84,11 @@ fn write_out(waiting: &mut Vec<u8>) {
     }
 }
 
-/// Writes the lines of this thread that wait. To be called when it has nothing else to do.
-pub fn write_own() {
+/// Writes the lines of this thread that wait, unless it has just written others. To be called when it has
+/// nothing else to do.
+pub fn thread_idles() {
     // A thread that ends has written them.
-    OWN.try_with(|own| write_out(&mut lock(&own.0))).ok();
+    OWN.try_with(Own::idles).ok();
 }
 
 /// Writes the lines of all threads that wait. To be called now and then, for a thread may be busy for
@@ -100,7 +122,7 @@ impl<'a> MakeWriter<'a> for Out {
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         OWN.try_with(|own| {
-            let mut waiting = lock(&own.0);
+            let mut waiting = lock(&own.waiting);
             if self.may_wait {
                 waiting.extend_from_slice(line);
                 if waiting.len() >= MOST {
