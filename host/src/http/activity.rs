@@ -142,7 +142,11 @@ impl Times {
         const RARELY: Duration = Duration::from_secs(3600);
         let head = self.head.filter(|_| !self.is_multiplexed);
         let look = [head, self.idle].into_iter().flatten().min().unwrap_or(RARELY);
-        let look = if ending.told.is_some() { look.min(LINGER) } else { look };
+        let look = match ending {
+            Ending { told: Some(_), .. } => look.min(LINGER),
+            Ending { stopped: Some(_), .. } => look.min(GRACE),
+            Ending { .. } => look,
+        };
         if activity.is_running() {
             return Due::At(now + look);
         }
@@ -150,7 +154,7 @@ impl Times {
         let is_in_head = activity.is_in_head.load(Ordering::Relaxed);
         let (at, due) = match (ending.told, ending.stopped, head) {
             (Some(told), ..) => (told.max(since) + LINGER, Due::Cut),
-            (None, Some(stopped), _) => (stopped + GRACE, Due::Close),
+            (None, Some(stopped), _) => (stopped.max(since) + GRACE, Due::Close),
             (None, None, Some(head)) if is_in_head => (since + head, Due::SlowHead),
             (None, None, _) => match self.idle {
                 Some(idle) => (since + idle, Due::Close),
@@ -216,5 +220,12 @@ mod tests {
         let ending = Ending { stopped: Some(now), told: None };
         assert_eq!(times(false).due(&activity, ending, now), Due::At(now + GRACE));
         assert_eq!(times(false).due(&activity, ending, now + GRACE), Due::Close);
+        // A response that was under way does not take the moment from the request behind it.
+        activity.begin();
+        assert_eq!(times(false).due(&activity, ending, now + GRACE), Due::At(now + GRACE * 2));
+        activity.end_at(now + GRACE * 3);
+        let end = now + GRACE * 4;
+        assert_eq!(times(false).due(&activity, ending, now + GRACE * 3), Due::At(end));
+        assert_eq!(times(false).due(&activity, ending, end), Due::Close);
     }
 }

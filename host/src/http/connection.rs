@@ -175,7 +175,9 @@ async fn drive<C: Future>(
             ending.stopped = Some(now);
             activity.close();
         }
-        let due = if is_stopping && (times.is_multiplexed || activity.is_running()) {
+        // Over HTTP/1.1 a client hears it in the head of a response; one whose head is out already must
+        // not find the connection closed behind it, for it may have sent its next request.
+        let due = if is_stopping && times.is_multiplexed {
             Due::Close
         } else {
             times.due(activity, ending, now)

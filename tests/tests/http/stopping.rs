@@ -33,6 +33,32 @@ async fn what_runs_is_finished_and_nothing_new_is_accepted() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_not_told_that_a_response_is_its_last_may_ask_again() {
+    let mut host = Host::start([spec("misbehave")]).await;
+    let address = host.address;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // More than fits into what the system keeps between the two.
+    stream.write_all(b"GET /stream?bytes=30000000 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut first = vec![0; 1000];
+    within(stream.read_exact(&mut first)).await.unwrap();
+    assert!(!String::from_utf8_lossy(&first).contains("connection: close"));
+    host.ask_to_stop();
+    within(async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    let mut space = vec![0; 1 << 20];
+    while !first.ends_with(b"\r\n0\r\n\r\n") {
+        let count = within(stream.read(&mut space)).await.unwrap();
+        assert!(count > 0, "the connection ended after {} bytes", first.len());
+        first.extend_from_slice(&space[..count]);
+    }
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut second = String::new();
+    within(stream.read_to_string(&mut second)).await.unwrap();
+    assert!(second.starts_with("HTTP/1.1 200 "), "{second}");
+    assert!(second.contains("connection: close"), "{second}");
+    assert_eq!(within(host.served()).await.cut, 0);
+}
+
+#[tokio::test]
 async fn what_does_not_finish_in_time_is_cut() {
     let mut hanging = spec("misbehave");
     hanging.limits.deadline = None;
