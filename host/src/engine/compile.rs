@@ -103,6 +103,10 @@ pub(super) fn compile(engines: &Engines, bytes: &[u8]) -> Result<Compiled, Compi
     let engine = engines.get(kind);
     let component = Component::from_binary(engine, bytes)
         .map_err(|error| why_refused(engine, bytes, error.into()))?;
+    // Now, and not by its first request: by then there may be no file left for it.
+    component
+        .initialize_copy_on_write_image()
+        .map_err(|error| CompileError::Compile(error.into()))?;
     Ok(Compiled { component, kind })
 }
 

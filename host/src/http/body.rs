@@ -137,6 +137,8 @@ impl Drop for RequestBody {
 pub(super) struct Reply {
     body: Source,
     record: Record,
+    /// Whether its client is to see none of it. Over HTTP/1.1 hyper sees to that.
+    is_withheld: bool,
 }
 
 enum Source {
@@ -146,11 +148,16 @@ enum Source {
 
 impl Reply {
     pub(super) fn guest(body: ResponseBody, record: Record) -> Self {
-        Self { body: Source::Guest(body), record }
+        Self::new(Source::Guest(body), record)
     }
 
     pub(super) fn host(text: impl Into<Bytes>, record: Record) -> Self {
-        Self { body: Source::Host(Full::new(text.into())), record }
+        Self::new(Source::Host(Full::new(text.into())), record)
+    }
+
+    fn new(body: Source, record: Record) -> Self {
+        let is_withheld = record.is_multiplexed() && record.has_no_body();
+        Self { body, record, is_withheld }
     }
 
     pub(super) fn record(&self) -> &Record {
@@ -177,6 +184,9 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
+        if this.is_withheld {
+            return Poll::Ready(None);
+        }
         let polled = match &mut this.body {
             Source::Guest(body) => Pin::new(body).poll_frame(cx),
             Source::Host(body) => Pin::new(body).poll_frame(cx).map_err(Error::from),
@@ -195,14 +205,17 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.body {
-            Source::Guest(body) => body.is_end_stream(),
-            Source::Host(body) => body.is_end_stream(),
-        }
+        self.is_withheld
+            || match &self.body {
+                Source::Guest(body) => body.is_end_stream(),
+                Source::Host(body) => body.is_end_stream(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
+            // Nothing is known of what the body would have been.
+            _ if self.is_withheld => SizeHint::default(),
             Source::Guest(body) => body.size_hint(),
             Source::Host(body) => body.size_hint(),
         }

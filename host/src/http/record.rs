@@ -103,7 +103,18 @@ impl Record {
 
     /// Whether its response is the last of its connection, and has to say so: HTTP/2 has its own way.
     pub(super) fn is_last(&self) -> bool {
-        self.version <= Version::HTTP_11 && self.context.activity.is_closing()
+        !self.is_multiplexed() && self.context.activity.is_closing()
+    }
+
+    /// Whether its connection has others beside it, as in HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.version > Version::HTTP_11
+    }
+
+    /// Whether its response has a head alone, by its method or its status (RFC 9110, section 6.4.1).
+    pub(super) fn has_no_body(&self) -> bool {
+        self.method == Method::HEAD
+            || matches!(self.status, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
     }
 
     pub(super) fn routed_to(&mut self, workload: &Arc<Workload>) {

@@ -3,7 +3,7 @@
 use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::watch,
     task::{JoinError, JoinSet},
     time::{Instant, timeout_at},
@@ -65,7 +65,7 @@ impl Server {
     /// Takes an address. A port of 0 takes a free one.
     pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let failed = |source| BindError { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address, tls: None })
     }
@@ -119,6 +119,18 @@ impl Server {
         drop(stop);
         finish(connections, serving.routes(), drain).await
     }
+}
+
+/// Connections that the system keeps until they are accepted, as far as it may (`net.core.somaxconn`).
+/// Clients that find no room try again after a second.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of a server before are no reason to wait.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn finish(mut connections: JoinSet<()>, routes: &Routes, drain: Duration) -> Drained {

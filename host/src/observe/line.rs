@@ -12,6 +12,7 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
+use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::{
     field::{RecordFields, VisitOutput as _},
     fmt::{
@@ -38,7 +39,9 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         write_time(&mut writer, SystemTime::now())?;
-        let metadata = event.metadata();
+        // What comes from the crate `log` has its own in its fields.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         writer.write_str(match *metadata.level() {
             Level::TRACE => " TRACE ",
             Level::DEBUG => " DEBUG ",
@@ -86,6 +89,9 @@ struct Visitor<'a> {
 impl Visitor<'_> {
     fn field(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         if self.result.is_err() {
+            return;
+        }
+        if field.name().starts_with("log.") {
             return;
         }
         self.result = (|| {
@@ -257,10 +263,15 @@ mod tests {
             tracing::trace!(error = &error as &dyn std::error::Error, "failed");
             let span = tracing::info_span!("request", workload = "shop", id = 7);
             span.in_scope(|| tracing::info_span!("inner").in_scope(|| tracing::info!("within")));
+            let record = tracing_log::log::Record::builder()
+                .args(format_args!("of a library"))
+                .target("lib")
+                .build();
+            tracing_log::format_trace(&record).unwrap();
         });
         let (ours, theirs) = (ours.text(), theirs.text());
         assert_eq!(timeless(&ours), timeless(&theirs));
-        assert_eq!(timeless(&ours).len(), 6, "{ours}");
+        assert_eq!(timeless(&ours).len(), 7, "{ours}");
     }
 
     #[test]

@@ -68,6 +68,21 @@ async fn a_client_that_begins_with_http_2_is_answered_in_it() {
 }
 
 #[tokio::test]
+async fn a_request_for_the_head_gets_no_more() {
+    let host = Host::start([spec("misbehave")]).await;
+    let client = connect(&host).await;
+    // The guest's response, and the host's own.
+    for (path, status) in [("/stream?bytes=100000", 200), ("/trap", 500)] {
+        let (response, _) = send(&client, "HEAD", path, true).await;
+        let response = within(response).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        assert!(response.body().is_end_stream(), "{path}");
+    }
+    within(host.idle()).await;
+    assert_eq!(get(&client, "/").await.0, 200);
+}
+
+#[tokio::test]
 async fn requests_of_one_connection_run_side_by_side() {
     let host = Host::start([spec("misbehave")]).await;
     let client = connect(&host).await;
