@@ -138,7 +138,7 @@ pub(crate) fn warn_of_first_build(workspace: &Workspace, profile: Profile) {
     if !has_wasmtime {
         say::note(match profile {
             Profile::Dev => "the first build compiles wasmtime: 10 minutes or so on two cores",
-            Profile::Release => "the first release build of wasmtime takes 15 minutes or so",
+            Profile::Release => "the first release build of wasmtime takes 20 minutes or so",
         });
         say::note("the next ones take seconds");
     }
