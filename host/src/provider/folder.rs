@@ -48,10 +48,16 @@ pub enum FolderError {
 ///
 /// [`FolderError`] when every user may write to it, or it cannot be read.
 pub fn scan(folder: &Path) -> Result<Vec<Found>, FolderError> {
+    if check(folder)? { list(folder) } else { Ok(Vec::new()) }
+}
+
+/// Lists the libraries in a folder that was checked. Reads all of each, which takes its time.
+///
+/// # Errors
+///
+/// [`FolderError`] when the folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<Found>, FolderError> {
     let unreadable = |error| FolderError::Unreadable { folder: folder.to_owned(), error };
-    if !check(folder)? {
-        return Ok(Vec::new());
-    }
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

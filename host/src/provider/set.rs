@@ -1,11 +1,14 @@
 //! The providers that the host's config enables.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use super::{
     Provider,
     folder::{self, FolderError, Found},
-    metadata::Refusal,
+    metadata::{Library, Refusal},
     native::{Declared, Native, NativeConfig},
 };
 use crate::name::{Digest, ProviderName};
@@ -68,7 +71,9 @@ pub enum StartError {
 /// The running providers, and what else lies in the plugins folder.
 pub struct ProviderSet {
     providers: Vec<Arc<dyn Provider>>,
-    available: Vec<Found>,
+    /// The plugins folder, if it is there.
+    plugins: Option<PathBuf>,
+    available: OnceLock<Vec<Found>>,
 }
 
 impl ProviderSet {
@@ -101,12 +106,12 @@ impl ProviderSet {
         settings: &Settings,
         make: impl Fn(&NativeConfig) -> Result<Arc<dyn Provider>, Refusal>,
     ) -> Result<Self, StartError> {
-        let found = folder::scan(&settings.plugins)?;
+        let is_there = folder::check(&settings.plugins)?;
         let mut providers = Vec::new();
         for enabled in &settings.enable {
             let config = NativeConfig {
                 name: enabled.name.clone(),
-                file: locate(enabled, &found, settings)?,
+                file: locate(enabled, is_there, settings)?,
                 pin: enabled.digest,
                 config: enabled.config.clone(),
             };
@@ -117,12 +122,13 @@ impl ProviderSet {
             })?;
             providers.push(provider);
         }
-        Ok(Self { providers, available: found })
+        let plugins = is_there.then(|| settings.plugins.clone());
+        Ok(Self { providers, plugins, available: OnceLock::new() })
     }
 
     /// A set of providers made by other means: linked in, or by a test.
     pub fn of(providers: Vec<Arc<dyn Provider>>) -> Self {
-        Self { providers, available: Vec::new() }
+        Self { providers, plugins: None, available: OnceLock::new() }
     }
 
     /// The provider with this name.
@@ -140,9 +146,13 @@ impl ProviderSet {
         self.providers.iter().map(|provider| provider.name().clone()).collect()
     }
 
-    /// What lies in the plugins folder, enabled or not.
+    /// What lies in the plugins folder, enabled or not. Read when this is first asked, for a host that
+    /// has all that it needs starts sooner without; a folder that cannot be read any more has nothing.
     pub fn available(&self) -> &[Found] {
-        &self.available
+        self.available.get_or_init(|| {
+            let plugins = self.plugins.as_deref();
+            plugins.and_then(|plugins| folder::list(plugins).ok()).unwrap_or_default()
+        })
     }
 
     /// Shuts every provider down, the last one first.
@@ -153,7 +163,9 @@ impl ProviderSet {
     }
 }
 
-fn locate(enabled: &Enabled, found: &[Found], settings: &Settings) -> Result<PathBuf, StartError> {
+/// The file of an enabled extension: the one that is named, else `NAME.so` in the plugins folder, if that
+/// is what it says it is, else whichever says so.
+fn locate(enabled: &Enabled, is_there: bool, settings: &Settings) -> Result<PathBuf, StartError> {
     if let Some(file) = &enabled.file {
         // A folder that every user can write is refused whichever way it is named.
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -161,6 +173,15 @@ fn locate(enabled: &Enabled, found: &[Found], settings: &Settings) -> Result<Pat
         }
         return Ok(file.clone());
     }
+    let usual = settings.plugins.join(format!("{}.so", enabled.name));
+    let is_it = |bytes: &[u8]| match Library::read(bytes) {
+        Ok(library) => library.metadata.name == enabled.name.as_str(),
+        Err(_) => false,
+    };
+    if is_there && std::fs::read(&usual).is_ok_and(|bytes| is_it(&bytes)) {
+        return Ok(usual);
+    }
+    let found = if is_there { folder::list(&settings.plugins)? } else { Vec::new() };
     let named = |found: &&Found| match &found.library {
         Ok(library) => library.metadata.name == enabled.name.as_str(),
         Err(_) => found.file.file_stem().is_some_and(|stem| stem == enabled.name.as_str()),
@@ -170,7 +191,7 @@ fn locate(enabled: &Enabled, found: &[Found], settings: &Settings) -> Result<Pat
         None => Err(StartError::Missing {
             name: enabled.name.clone(),
             folder: settings.plugins.clone(),
-            near: near(found),
+            near: near(&found),
         }),
     }
 }

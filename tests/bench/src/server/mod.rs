@@ -120,6 +120,8 @@ impl Programs {
         Ok(Launch::new(WASMTIME, &self.wasmtime, folder)
             .arguments(["serve"])
             .arguments([&POOL[..], &FAST[..]].concat())
+            // Its cache, in the user's home, has what an earlier round compiled.
+            .arguments(["-Ccache=n"])
             .arguments([self.component(guest)?])
             .arguments(["--addr"]))
     }
