@@ -25,6 +25,10 @@
 //!   write goes through a checked slice of the guest's memory; pointers come with the checks of bounds
 //!   and alignment that the canonical ABI asks for. Lowering fetches the slice again after each call of
 //!   the guest's `realloc`, because it fetches it for each write.
+//! - *Arguments of another call.* Those of a `func` wait with the thread (`lift::Kept`) from the end of their
+//!   lift until the closure that it is for takes them. The runtime calls that closure next, on the same
+//!   thread, and nothing is lifted in between; a lift puts its own in the place of any that were left. Were
+//!   it not so, a provider would get a message that is not its function's, which its reader checks.
 //! - *Results of another call.* Those of a `func` wait in the store (`KeptResults`) from its answer until
 //!   they are lowered. The runtime lowers them in the same step in which the call's future ends, and lets
 //!   nothing else of the store run while it waits for that. Were it not so, a guest would get another

@@ -31,7 +31,7 @@ struct Arguments {
     /// Writes the rows to this file, as a JSON array
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Runs only the cases whose name contains this text; their rows alone are then expected
+    /// Runs only the cases whose name has all of these words; their rows alone are then expected
     #[arg(long, global = true, value_name = "TEXT")]
     only: Option<String>,
     #[command(subcommand)]
