@@ -39,6 +39,10 @@ impl Host {
 async fn serve(mut config: Config, beside: &Beside) -> Result<(), Report> {
     let specs = std::mem::take(&mut config.workloads);
     let host = start::host(&config).await?;
+    if specs.is_empty() {
+        // No component makes them: whether they can be made is known at the start all the same.
+        host.make_engines().await.map_err(|error| start::report(&config, error))?;
+    }
     let mut workloads = Vec::with_capacity(specs.len());
     for spec in specs {
         workloads.push(workload(&config, &host, spec).await?);

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     boundary::imports::{Import, ImportError, imports},
-    engine::{EngineError, Engines, Settings as EngineSettings},
+    engine::{EngineError, EngineKind, Engines, Settings as EngineSettings},
     name::WorkloadName,
     provider::{
         WorkloadIdentity,
@@ -141,6 +141,22 @@ impl Host {
         Ok(Self { engines, places, egress, providers, links: settings.links, next_id })
     }
 
+    /// Makes the engines that no component has needed yet: the first that does then has not to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Engine`] when there is not enough address space for one.
+    pub async fn make_engines(&self) -> Result<(), ControlError> {
+        let engines = self.engines.clone();
+        tokio::task::spawn_blocking(move || {
+            for kind in [EngineKind::Sync, EngineKind::Concurrent] {
+                engines.make(kind)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
     /// The providers.
     pub fn providers(&self) -> &ProviderSet {
         &self.providers
@@ -169,7 +185,7 @@ impl Host {
     ///
     /// [`ControlError::Import`] when one could not be linked whatever provides it.
     pub fn imports(&self, loaded: &Loaded) -> Result<Vec<Import>, ControlError> {
-        imports(self.engines.get(loaded.kind()), loaded.component(), core::is_core)
+        imports(loaded.component().engine(), loaded.component(), core::is_core)
             .map_err(|source| ControlError::Import { workload: loaded.spec().name.clone(), source })
     }
 

@@ -3,7 +3,7 @@
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime::{Engine, component::Component};
 
-use super::{EngineKind, Engines, MEMORIES, TABLES};
+use super::{EngineError, EngineKind, Engines, MEMORIES, TABLES};
 
 /// A component ready to be linked.
 #[derive(Clone)]
@@ -91,6 +91,9 @@ pub enum CompileError {
         "the component could not be compiled; its engine has too small a pool for it, or this is a fault of the host"
     )]
     Compile(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine that it needs cannot be made.
+    #[error("its engine cannot be made")]
+    Engine(#[from] EngineError),
     /// The thread that compiled is gone.
     #[error("compiling was stopped: {0}")]
     Stopped(String),
@@ -100,7 +103,7 @@ pub(super) fn compile(engines: &Engines, bytes: &[u8]) -> Result<Compiled, Compi
     check_header(bytes)?;
     check_length(bytes)?;
     let kind = EngineKind::of(bytes).map_err(|error| CompileError::Invalid(error.into()))?;
-    let engine = engines.get(kind);
+    let engine = engines.make(kind)?;
     let component = Component::from_binary(engine, bytes)
         .map_err(|error| why_refused(engine, bytes, error.into()))?;
     // Now, and not by its first request: by then there may be no file left for it.

@@ -9,6 +9,7 @@ mod ticker;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -48,6 +49,12 @@ pub struct Settings {
     pub instances: u32,
 }
 
+impl Settings {
+    fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> EngineError {
+        EngineError::Engine { instances: self.instances, source }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self { cache: None, instances: 1000 }
@@ -85,45 +92,83 @@ pub enum EngineError {
 /// The two engines of the host, and the thread that makes their guests yield.
 ///
 /// Support for concurrent tasks makes each call of a guest twice to four times dearer, so components
-/// that cannot use it run without.
+/// that cannot use it run without. Each engine is made when a component first needs it: reserving its
+/// pools takes as long as all the rest of a start.
 #[derive(Clone)]
-pub struct Engines {
-    sync: Engine,
-    concurrent: Engine,
-    instances: u32,
-    _ticker: std::sync::Arc<Ticker>,
+pub struct Engines(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    cache: Option<Cache>,
+    made: Arc<Made>,
+    _ticker: Ticker,
 }
 
-impl Engines {
-    /// Makes both engines and starts their ticker. Blocks briefly, for address space is reserved.
-    pub fn new(settings: &Settings) -> Result<Self, EngineError> {
-        let cache = settings.cache.as_deref().map(open_cache).transpose()?;
-        let make = |kind| {
-            Engine::new(&config(kind, settings, cache.clone())).map_err(|source| {
-                EngineError::Engine { instances: settings.instances, source: source.into() }
-            })
-        };
-        let sync = make(EngineKind::Sync)?;
-        let concurrent = make(EngineKind::Concurrent)?;
-        let ticker =
-            Ticker::start(vec![sync.clone(), concurrent.clone()], TICK).map_err(|error| {
-                EngineError::Engine { instances: settings.instances, source: error.into() }
-            })?;
-        let instances = settings.instances;
-        Ok(Self { sync, concurrent, instances, _ticker: std::sync::Arc::new(ticker) })
-    }
+/// The engines that were made.
+#[derive(Default)]
+struct Made {
+    sync: OnceLock<Engine>,
+    concurrent: OnceLock<Engine>,
+    /// Held while one is made: two would reserve twice.
+    making: Mutex<()>,
+}
 
-    /// The engine of a kind.
-    pub fn get(&self, kind: EngineKind) -> &Engine {
+impl Made {
+    fn place(&self, kind: EngineKind) -> &OnceLock<Engine> {
         match kind {
             EngineKind::Sync => &self.sync,
             EngineKind::Concurrent => &self.concurrent,
         }
     }
 
+    /// Makes their guests yield soon.
+    fn tick(&self) {
+        [&self.sync, &self.concurrent]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .for_each(Engine::increment_epoch);
+    }
+}
+
+impl Engines {
+    /// Opens the cache, and starts the thread that makes guests yield. The engines are made later.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the folder of compiled components cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self, EngineError> {
+        let cache = settings.cache.as_deref().map(open_cache).transpose()?;
+        let made = Arc::new(Made::default());
+        let ticker = Ticker::start(Arc::clone(&made), TICK)
+            .map_err(|error| settings.failed(error.into()))?;
+        let settings = settings.clone();
+        Ok(Self(Arc::new(Inner { settings, cache, made, _ticker: ticker })))
+    }
+
+    /// The engine of a kind, made where nobody has asked for it before. Blocks briefly then, for
+    /// address space is reserved.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when there is not enough of it.
+    pub fn make(&self, kind: EngineKind) -> Result<&Engine, EngineError> {
+        let Inner { settings, cache, made, .. } = &*self.0;
+        let place = made.place(kind);
+        if let Some(engine) = place.get() {
+            return Ok(engine);
+        }
+        let _making = made.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = place.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::new(&config(kind, settings, cache.clone()))
+            .map_err(|source| settings.failed(source.into()))?;
+        Ok(place.get_or_init(|| engine))
+    }
+
     /// Instances that each of them can hold at once.
     pub fn instances(&self) -> u32 {
-        self.instances
+        self.0.settings.instances
     }
 
     /// Compiles a component, or takes it from the cache, on a thread that may block. Which engine it
@@ -251,9 +296,26 @@ mod tests {
         assert!(source.contains("chmod go-w"), "{error}: {source}");
     }
 
+    #[tokio::test]
+    async fn an_engine_is_made_for_the_first_component_that_needs_it() {
+        let engines = Engines::new(&Settings { cache: None, instances: 1 }).unwrap();
+        let compile = async |text| engines.compile(wat::parse_str(text).unwrap()).await.unwrap();
+        let made = |kind| engines.0.made.place(kind).get().is_some();
+        let kinds = [EngineKind::Sync, EngineKind::Concurrent];
+        assert_eq!(kinds.map(made), [false, false]);
+        compile("(component)").await;
+        assert_eq!(kinds.map(made), [true, false]);
+        let both = [compile("(component (type (future)))"), compile("(component (type (future)))")];
+        let both = futures::future::join_all(both).await;
+        assert_eq!(kinds.map(made), [true, true]);
+        let [one, other] = both.as_slice() else { unreachable!() };
+        assert!(Engine::same(one.component.engine(), other.component.engine()));
+    }
+
     #[test]
     fn too_many_instances_are_an_error_that_says_what_to_lower() {
-        let error = Engines::new(&Settings { cache: None, instances: u32::MAX }).unwrap_err();
+        let engines = Engines::new(&Settings { cache: None, instances: u32::MAX }).unwrap();
+        let error = engines.make(EngineKind::Sync).unwrap_err();
         assert!(error.to_string().contains("lower the number of instances"), "{error}");
     }
 }

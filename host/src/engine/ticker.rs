@@ -2,12 +2,13 @@
 
 use std::{
     io,
+    sync::Arc,
     sync::mpsc::{RecvTimeoutError, Sender, channel},
     thread::{Builder, JoinHandle},
     time::Duration,
 };
 
-use wasmtime::Engine;
+use super::Made;
 
 /// A running ticker; stops when dropped. It has a thread of its own, so that no busy or blocked
 /// runtime can hold it up.
@@ -17,11 +18,11 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    pub(super) fn start(engines: Vec<Engine>, tick: Duration) -> io::Result<Self> {
+    pub(super) fn start(engines: Arc<Made>, tick: Duration) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let thread = Builder::new().name("epoch-ticker".to_owned()).spawn(move || {
             while stopped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                engines.iter().for_each(Engine::increment_epoch);
+                engines.tick();
             }
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })

@@ -144,7 +144,7 @@ mod tests {
     /// the type, and not that there is no such function.
     fn has_all(kind: EngineKind, names: impl IntoIterator<Item = String>) {
         let engines = Engines::new(&Settings { instances: 10, ..Settings::default() }).unwrap();
-        let engine = engines.get(kind);
+        let engine = engines.make(kind).unwrap();
         let mut linker = Linker::new(engine);
         add_to_linker(&mut linker, kind).unwrap();
         for text in names {

@@ -169,7 +169,7 @@ impl Loaded {
     }
 
     fn engine(&self) -> &Engine {
-        self.engines.get(self.compiled.kind)
+        self.compiled.component.engine()
     }
 
     /// The names of everything it imports.
@@ -250,8 +250,8 @@ impl Loaded {
             stop: watch::Sender::new(false),
             instances: Instances::new(plan),
             template: Template::new(spec, grants),
-            kind: self.compiled.kind,
-            engines: self.engines,
+            engine: self.compiled.component.engine().clone(),
+            _engines: self.engines,
             http,
             command,
         })
@@ -407,9 +407,10 @@ fn ended_counter(workload: &WorkloadName, how: &'static str) -> Counter {
 /// A workload that is ready to run. Its instances come from the engine's pool.
 pub struct Workload {
     pub(super) template: Template,
-    kind: EngineKind,
     /// Kept, so that the ticker runs as long as anything that it must interrupt.
-    engines: Engines,
+    engine: Engine,
+    /// Has the thread that makes its guests yield.
+    _engines: Engines,
     pub(super) http: Option<HttpPre>,
     pub(super) command: Option<CommandPre>,
     pub(super) admission: Admission,
@@ -445,7 +446,7 @@ impl Workload {
     }
 
     pub(super) fn engine(&self) -> &Engine {
-        self.engines.get(self.kind)
+        &self.engine
     }
 
     /// What it is.

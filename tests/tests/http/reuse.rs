@@ -100,7 +100,7 @@ pub(crate) async fn prepare(
 ) -> Result<Arc<Workload>, PrepareError> {
     let provider = Arc::clone(provider);
     let binding = Binding::new(provider);
-    let engine = engines.get(backplane::engine::EngineKind::Concurrent).clone();
+    let engine = engines.make(backplane::engine::EngineKind::Concurrent).unwrap().clone();
     let workload = Workload::prepare(engines, spec, move |linker, component| {
         let imports = imports(&engine, component, core::is_core)?;
         let resources: Vec<_> = imports

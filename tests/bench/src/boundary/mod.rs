@@ -219,13 +219,13 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn component(&self, kind: EngineKind, file: &Path) -> Result<Component> {
-        Component::from_file(self.engines.get(kind), file)
+        Component::from_file(self.engines.make(kind)?, file)
             .with_context(|| format!("cannot load {}", file.display()))
     }
 
     /// The guest in three stores, in the order of `CALLS`.
     fn guests(&self, kind: EngineKind, component: &Component) -> Result<Vec<Guest>> {
-        let engine = self.engines.get(kind);
+        let engine = self.engines.make(kind)?;
         self.runtime.block_on(async {
             Ok(vec![
                 Guest::new(engine, component, self.natives.linker(engine, component).await?)
@@ -238,7 +238,7 @@ impl Bench<'_> {
 
     /// The guest in two stores, in the order of `KEYVALUE`.
     fn keyvalue_guests(&self, kind: EngineKind, component: &Component) -> Result<Vec<Guest>> {
-        let engine = self.engines.get(kind);
+        let engine = self.engines.make(kind)?;
         self.runtime.block_on(async {
             Ok(vec![
                 Guest::new(engine, component, self.natives.linker(engine, component).await?)
