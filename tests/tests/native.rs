@@ -97,8 +97,8 @@ impl Caller<'_> {
         let mut exchange = Exchange { arguments, results: Buffer::new() };
         match self.callee.call(number, context, &mut exchange) {
             Answer::Ready => Begun::Ready(exchange.results),
-            Answer::Pending(later) => Begun::Pending(later),
-            Answer::Failed(failure) => Begun::Failed(failure),
+            Answer::Pending(later) => Begun::Pending(*later),
+            Answer::Failed(failure) => Begun::Failed(*failure),
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use wit_parser::{
-    Docs, Enum, Flags, Handle, InterfaceId, PackageId, Record, Type, TypeDef, TypeDefKind, TypeId,
-    Variant,
+    Docs, Enum, Field, Flags, Handle, InterfaceId, PackageId, Record, Type, TypeDef, TypeDefKind,
+    TypeId, Variant,
 };
 
 use crate::{
@@ -258,6 +258,7 @@ impl<'a> Types<'a> {
         let docs = record.fields.iter().map(|field| docs(&field.docs));
         let types =
             record.fields.iter().map(|field| self.ty(&field.ty, Place::Owned, Some(interface)));
+        let encode = self.encode_fields(record);
         quote! {
             #derives
             pub struct #name {
@@ -267,7 +268,7 @@ impl<'a> Types<'a> {
             impl ::backplane_sdk::wire::Encode for #name {
                 #[inline]
                 fn encode(&self, writer: &mut ::backplane_sdk::wire::Writer) {
-                    #(::backplane_sdk::wire::Encode::encode(&self.#fields, writer);)*
+                    #encode
                 }
 
                 #[inline]
@@ -287,6 +288,43 @@ impl<'a> Types<'a> {
                 }
             }
         }
+    }
+
+    /// Appends the fields of a record. Numbers that follow one another go together: room for them is
+    /// looked for once.
+    fn encode_fields(&self, record: &Record) -> TokenStream {
+        let width = |field: &Field| self.source.width(&field.ty);
+        let parts =
+            record.fields.chunk_by(|one, next| width(one).is_some() && width(next).is_some());
+        let parts = parts.map(|fields| {
+            let names = fields.iter().map(|field| snake(&field.name));
+            let one_by_one =
+                quote!(#(::backplane_sdk::wire::Encode::encode(&self.#names, writer);)*);
+            if fields.len() == 1 {
+                return one_by_one;
+            }
+            let names = fields.iter().map(|field| snake(&field.name));
+            let total: usize = fields.iter().filter_map(width).sum();
+            let ends = fields.iter().scan(0_usize, |end, field| {
+                *end += width(field).unwrap_or_default();
+                Some(*end)
+            });
+            let begins =
+                ends.clone().zip(fields).map(|(end, field)| end - width(field).unwrap_or_default());
+            quote! {
+                match writer.form() {
+                    ::backplane_sdk::wire::Form::Local => {
+                        let mut numbers = [0_u8; #total];
+                        #(numbers[#begins..#ends].copy_from_slice(&self.#names.to_le_bytes());)*
+                        writer.raw(&numbers);
+                    }
+                    ::backplane_sdk::wire::Form::Wrpc => {
+                        #one_by_one
+                    }
+                }
+            }
+        });
+        quote!(#(#parts)*)
     }
 
     fn variant(

@@ -143,6 +143,21 @@ impl Source {
         id
     }
 
+    /// How many bytes a number has, aliases seen through; none where the type is another.
+    pub(crate) fn width(&self, ty: &Type) -> Option<usize> {
+        match ty {
+            Type::U8 | Type::S8 => Some(1),
+            Type::U16 | Type::S16 => Some(2),
+            Type::U32 | Type::S32 | Type::F32 => Some(4),
+            Type::U64 | Type::S64 | Type::F64 => Some(8),
+            Type::Id(id) => match &self.resolve.types.get(self.dealias(*id))?.kind {
+                TypeDefKind::Type(ty) => self.width(ty),
+                _ => None,
+            },
+            Type::Bool | Type::Char | Type::String | Type::ErrorContext => None,
+        }
+    }
+
     /// The interface that defines a named type.
     pub(crate) fn owner(&self, id: TypeId) -> Option<InterfaceId> {
         match self.resolve.types.get(id)?.owner {

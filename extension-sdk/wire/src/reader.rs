@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Error, Form, MAX_DEPTH, PADDING, Problem, padding};
+use crate::{ALIGNED_FROM, Error, Form, MAX_DEPTH, PADDING, Problem, padding};
 
 /// A message being read. Every method takes one value off the front, or says what is wrong with it;
 /// none allocates more than the message is long.
@@ -26,16 +26,24 @@ macro_rules! integers {
         /// [`Error`] when the message ends, or the integer is too long.
         #[inline]
         pub fn $name(&mut self) -> Result<$ty, Error> {
-            // Apart, so that the short way is short enough to be compiled into its callers.
+            // Apart, so that the short way is short enough to be compiled into its callers; and a copy of
+            // the reader, so that they may have theirs in registers.
             #[inline(never)]
-            fn wrpc(reader: &mut Reader<'_>) -> Result<$ty, Error> {
+            fn wrpc(mut reader: Reader<'_>) -> Result<($ty, &[u8]), Error> {
                 let start = reader.offset();
                 let wide = reader.$leb(<$ty>::BITS)?;
-                <$ty>::try_from(wide).map_err(|_| Error { offset: start, problem: Problem::IntegerTooLong })
+                match <$ty>::try_from(wide) {
+                    Ok(value) => Ok((value, reader.rest)),
+                    Err(_) => Err(Error { offset: start, problem: Problem::IntegerTooLong }),
+                }
             }
             match self.form {
                 Form::Local => Ok(<$ty>::from_le_bytes(*self.array()?)),
-                Form::Wrpc => wrpc(self),
+                Form::Wrpc => {
+                    let (value, rest) = wrpc(self.clone())?;
+                    self.rest = rest;
+                    Ok(value)
+                }
             }
         }
 
@@ -109,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An error at the place where the reader stands.
-    #[cold]
+    #[inline]
     pub fn error(&self, problem: Problem) -> Error {
         Error { offset: self.offset(), problem }
     }
@@ -241,11 +249,16 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(char::from(ascii))
             }
-            Some(_) | None => self.wide_char(),
+            Some(_) | None => {
+                let (value, rest) = self.clone().wide_char()?;
+                self.rest = rest;
+                Ok(value)
+            }
         }
     }
 
-    fn wide_char(&mut self) -> Result<char, Error> {
+    #[inline(never)]
+    fn wide_char(mut self) -> Result<(char, &'a [u8]), Error> {
         let width = match self.rest.first() {
             Some(0x00..=0x7f) | None => 1,
             Some(0xc0..=0xdf) => 2,
@@ -254,10 +267,10 @@ impl<'a> Reader<'a> {
         };
         let start = self.offset();
         let bytes = self.raw(width)?;
-        std::str::from_utf8(bytes)
-            .ok()
-            .and_then(|text| text.chars().next())
-            .ok_or(Error { offset: start, problem: Problem::NotAChar })
+        match std::str::from_utf8(bytes).ok().and_then(|text| text.chars().next()) {
+            Some(value) => Ok((value, self.rest)),
+            None => Err(Error { offset: start, problem: Problem::NotAChar }),
+        }
     }
 
     /// Takes a `string`, borrowed from the message.
@@ -291,17 +304,19 @@ impl<'a> Reader<'a> {
     /// [`Error`] when the message ends, or the bytes skipped before the block are not zero.
     #[inline]
     pub fn block(&mut self, length: usize) -> Result<&'a [u8], Error> {
-        let padding = padding(self.form, self.offset(), length);
-        if padding > 0 {
-            self.skip(padding)?;
+        if length >= ALIGNED_FROM {
+            self.rest = self.clone().skip(length)?;
         }
         self.raw(length)
     }
 
-    fn skip(&mut self, padding: usize) -> Result<(), Error> {
+    /// What comes after the bytes that are skipped before a long block.
+    #[inline(never)]
+    fn skip(mut self, length: usize) -> Result<&'a [u8], Error> {
         let start = self.offset();
+        let padding = padding(self.form, start, length);
         if Some(self.raw(padding)?) == PADDING.get(..padding) {
-            Ok(())
+            Ok(self.rest)
         } else {
             Err(Error { offset: start, problem: Problem::BadPadding })
         }
@@ -346,7 +361,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(self.truncated(length)),
+            None => Err(truncated(self.offset(), length, self.rest.len())),
         }
     }
 
@@ -411,13 +426,8 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(self.truncated(N)),
+            None => Err(truncated(self.offset(), N, self.rest.len())),
         }
-    }
-
-    #[cold]
-    fn truncated(&self, needed: usize) -> Error {
-        self.error(Problem::Truncated { needed, left: self.rest.len() })
     }
 
     /// An unsigned LEB128 integer of at most `bits` bits.
@@ -429,12 +439,14 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok(u64::from(byte));
         }
-        self.leb_u64_long(bits)
+        let (value, rest) = self.clone().leb_u64_long(bits)?;
+        self.rest = rest;
+        Ok(value)
     }
 
     /// The same, of any length.
     #[inline(never)]
-    fn leb_u64_long(&mut self, bits: u32) -> Result<u64, Error> {
+    fn leb_u64_long(mut self, bits: u32) -> Result<(u64, &'a [u8]), Error> {
         let start = self.offset();
         let too_long = Error { offset: start, problem: Problem::IntegerTooLong };
         let (mut value, mut shift) = (0_u64, 0_u32);
@@ -447,7 +459,7 @@ impl<'a> Reader<'a> {
             }
             value |= payload << shift;
             if byte & 0x80 == 0 {
-                return Ok(value);
+                return Ok((value, self.rest));
             }
             shift += 7;
         }
@@ -480,4 +492,9 @@ impl<'a> Reader<'a> {
             shift = used;
         }
     }
+}
+
+#[cold]
+fn truncated(offset: usize, needed: usize, left: usize) -> Error {
+    Error { offset, problem: Problem::Truncated { needed, left } }
 }

@@ -205,6 +205,18 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Appends the first `length` bytes of what `fill` makes of an array of zeroes. For several values
+    /// of a few bytes each: room for them is looked for once.
+    #[inline]
+    pub fn fixed<const ROOM: usize>(&mut self, length: usize, fill: impl FnOnce(&mut [u8; ROOM])) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; ROOM]);
+        if let Some(room) = self.bytes.last_chunk_mut() {
+            fill(room);
+        }
+        self.bytes.truncate(start + length.min(ROOM));
+    }
+
     /// Appends the length of a list or string.
     #[inline]
     pub fn length(&mut self, length: usize) {

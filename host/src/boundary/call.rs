@@ -27,14 +27,26 @@ pub trait Callee: Send + Sync + 'static {
 /// The end of a pending call. Dropping it cancels the call.
 pub type LaterAnswer = Pin<Box<dyn Future<Output = Result<Buffer, Failure>> + Send>>;
 
-/// What a call answers.
+/// What a call answers. Two words, so that it stays in registers: most calls answer at once.
 pub enum Answer {
     /// The results are at hand, in the exchange.
     Ready,
     /// The results come later. Dropping the future cancels the call.
-    Pending(LaterAnswer),
+    Pending(Box<LaterAnswer>),
     /// The provider failed.
-    Failed(Failure),
+    Failed(Box<Failure>),
+}
+
+impl Answer {
+    /// The results come later.
+    pub fn pending(later: impl Future<Output = Result<Buffer, Failure>> + Send + 'static) -> Self {
+        Self::Pending(Box::new(Box::pin(later)))
+    }
+
+    /// The provider failed.
+    pub fn failed(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
 }
 
 /// Why a provider could not answer.

@@ -135,9 +135,9 @@ impl Function {
         let ended = match answer {
             Answer::Pending(later) => {
                 let _waiting = self.binding.waits();
-                calls::Later::new(self.id, later).await
+                calls::Later::new(self.id, *later).await
             }
-            Answer::Failed(failure) => Err(failure),
+            Answer::Failed(failure) => Err(*failure),
             Answer::Ready => Err(Failure {
                 kind: FailureKind::BadAnswer,
                 message: "results are at hand, and were asked for twice".to_owned(),

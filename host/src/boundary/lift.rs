@@ -10,18 +10,18 @@ use wasmtime::{
     Result, ValRaw, bail,
     component::{
         __internal::{
-            CanonicalAbiInfo, ComponentTypes, InstanceType, InterfaceType, LiftContext,
-            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex, VariantInfo},
+            CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext,
+            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
         },
         ComponentNamedList, ComponentType, Lift, ResourceType,
     },
 };
 
 use super::{
-    ABI_BY_RUNTIME_TYPE, FORM,
-    layout::{Layout, flat_count, is_number, lone_numbers},
+    ABI_BY_RUNTIME_TYPE, FORM, is_aligned,
     message::{self, Message},
-    unlinked,
+    misfit,
+    plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Run, Step},
 };
 
 /// The arguments of a call as wire values.
@@ -35,7 +35,7 @@ pub(super) struct Args {
 pub(super) struct RawArgs<const N: usize, H>(H);
 
 impl<const N: usize, H: Hold> RawArgs<N, H> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(self) -> Result<Args> {
         self.0.take()
     }
@@ -65,21 +65,46 @@ impl Hold for Args {
 /// move of what was written a moment before costs as much as some calls do.
 pub(super) struct Kept(());
 
+/// The parts of [`Args`], each with a place of its own: they are written one by one.
+struct Places {
+    message: Cell<Vec<u8>>,
+    handles: Cell<LiftedHandles>,
+    are_there: Cell<bool>,
+}
+
 thread_local! {
-    static KEPT: Cell<Option<Args>> = const { Cell::new(None) };
+    static KEPT: Places = const {
+        Places {
+            message: Cell::new(Vec::new()),
+            handles: Cell::new(None),
+            are_there: Cell::new(false),
+        }
+    };
 }
 
 impl Hold for Kept {
-    #[inline]
+    #[inline(always)]
     fn hold(args: Args) -> Self {
+        let Args { message, handles } = args;
         // Those of a call that was never made are dropped. A thread that ends makes none.
-        drop(KEPT.try_with(|kept| kept.replace(Some(args))));
+        let kept = KEPT.try_with(|kept| {
+            kept.are_there.set(true);
+            (kept.message.replace(message.into_vec()), kept.handles.replace(handles))
+        });
+        drop(kept);
         Self(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(self) -> Result<Args> {
-        match KEPT.try_with(Cell::take) {
+        let kept = KEPT.try_with(|kept| match kept.are_there.replace(false) {
+            true => Some(Args {
+                message: Message::new(kept.message.take()),
+                handles: kept.handles.take(),
+            }),
+            false => None,
+        });
+        match kept {
             Ok(Some(args)) => Ok(args),
             Ok(None) | Err(_) => bail!("the arguments of a call are gone"),
         }
@@ -126,15 +151,16 @@ unsafe impl<const N: usize, H: Hold> Lift for RawArgs<N, H> {
         ty: InterfaceType,
         src: &[ValRaw; N],
     ) -> Result<Self> {
-        let room = room(cx, ty, src);
+        let root = plan::of_parameters(cx.types, ty)?;
+        let room = room(cx, &root, src);
         let mut lifter = Lifter::new(cx, room);
         let mut flat = src.iter();
-        match lone_numbers(lifter.types, ty) {
-            Some(element) => {
+        match root.lone {
+            Some(width) => {
                 let (pointer, length) = flat_pair(&mut flat)?;
-                lifter.numbers(element, pointer, length)?;
+                lifter.numbers(width, pointer, length)?;
             }
-            None => lifter.flat(ty, &mut flat)?,
+            None => lifter.flat(&root.plan.steps, &mut flat)?,
         }
         Ok(Self(H::hold(lifter.finish())))
     }
@@ -147,8 +173,9 @@ unsafe impl<const N: usize, H: Hold> Lift for RawArgs<N, H> {
         // The constant size is 0, so `bytes` is empty; it tells where the parameters are.
         let offset = (bytes.as_ptr() as usize).checked_sub(cx.memory().as_ptr() as usize);
         let Some(offset) = offset else { bail!("the parameters lie outside of the memory") };
+        let root = plan::of_parameters(cx.types, ty)?;
         let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
-        lifter.load_root(ty, offset)?;
+        lifter.load_root(&root, offset)?;
         Ok(Self(H::hold(lifter.finish())))
     }
 }
@@ -159,30 +186,18 @@ const TYPICAL_MESSAGE: usize = 96;
 /// Room for a message with what its strings and lists hold, as far as the flat arguments tell: a
 /// message should be allocated once. Made on the guest's word, and so never more than it could have.
 #[inline]
-fn room(cx: &LiftContext<'_>, ty: InterfaceType, src: &[ValRaw]) -> usize {
-    let types: &ComponentTypes = cx.types;
-    let InterfaceType::Tuple(tuple) = ty else { return TYPICAL_MESSAGE };
+fn room(cx: &LiftContext<'_>, root: &Root, src: &[ValRaw]) -> usize {
     let most = cx.memory().len();
     let mut room = TYPICAL_MESSAGE;
-    let mut at = 0;
-    for ty in &types[tuple].types {
-        let length = || src.get(at + 1).map_or(0, |length| length.get_u32() as usize);
-        match *ty {
-            InterfaceType::String => room += length().min(most) + BLOCK_OVERHEAD,
-            InterfaceType::List(list) => {
-                let element = Layout::of(types, types[list].element);
-                room += length().saturating_mul(element.size).min(most) + BLOCK_OVERHEAD;
-            }
-            _ => {}
-        }
-        at += flat_count(types, *ty).unwrap_or_default();
+    for length in &root.lengths {
+        let elements = src.get(length.place).map_or(0, |length| length.get_u32() as usize);
+        room += elements.saturating_mul(length.element).min(most) + BLOCK_OVERHEAD;
     }
     room.min(most.max(TYPICAL_MESSAGE) + BLOCK_OVERHEAD)
 }
 
 struct Lifter<'c, 'm> {
     cx: &'c mut LiftContext<'m>,
-    types: &'m ComponentTypes,
     memory: &'m [u8],
     out: Writer,
     /// Of the guest's strings, once it was asked for.
@@ -191,13 +206,12 @@ struct Lifter<'c, 'm> {
 }
 
 impl<'c, 'm> Lifter<'c, 'm> {
+    #[inline]
     fn new(cx: &'c mut LiftContext<'m>, room: usize) -> Self {
         // Without a memory option `memory()` would panic, so it is taken only when first needed:
         // a function whose types need no memory may be lowered without one.
-        let types: &'m ComponentTypes = cx.types;
         Self {
             cx,
-            types,
             memory: &[],
             out: Writer::append_to(message::room(room), FORM),
             encoding: None,
@@ -210,346 +224,193 @@ impl<'c, 'm> Lifter<'c, 'm> {
         Args { message: Message::new(self.out.into_vec()), handles: self.handles }
     }
 
-    /// The guest's memory. Only types that lie in memory ask for it, and the runtime has refused
+    /// Bytes of the guest's memory. Only types that lie in memory ask for it, and the runtime has refused
     /// functions with such types and no memory.
-    fn memory(&mut self) -> &'m [u8] {
+    fn bytes(&mut self, offset: usize, length: usize) -> Result<&'m [u8]> {
         if self.memory.is_empty() {
             self.memory = self.cx.memory();
         }
-        self.memory
-    }
-
-    fn bytes(&mut self, offset: usize, length: usize) -> Result<&'m [u8]> {
-        match offset.checked_add(length).and_then(|end| self.memory().get(offset..end)) {
+        match offset.checked_add(length).and_then(|end| self.memory.get(offset..end)) {
             Some(bytes) => Ok(bytes),
             None => bail!("a value lies outside of the memory"),
         }
     }
 
-    fn array<const LEN: usize>(&mut self, offset: usize) -> Result<[u8; LEN]> {
-        match self.memory().get(offset..).and_then(<[u8]>::first_chunk) {
-            Some(bytes) => Ok(*bytes),
-            None => bail!("a value lies outside of the memory"),
-        }
-    }
-
     /// Parameters that come in memory.
-    fn load_root(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
-        let layout = Layout::of(self.types, ty);
-        if !offset.is_multiple_of(layout.align) {
+    fn load_root(&mut self, root: &Root, offset: usize) -> Result<()> {
+        let Layout { size, align } = root.plan.layout;
+        if !is_aligned(offset, align) {
             bail!("the parameters are not aligned");
         }
-        self.bytes(offset, layout.size)?;
-        match lone_numbers(self.types, ty) {
-            Some(element) => {
-                let (pointer, length) = self.pair(offset)?;
-                self.numbers(element, pointer, length)
+        let value = self.bytes(offset, size)?;
+        match root.lone {
+            Some(width) => {
+                let (pointer, length) = pair(value, 0)?;
+                self.numbers(width, pointer, length)
             }
-            None => self.load(ty, offset),
+            None => self.load(&root.plan.steps, value),
         }
     }
 
-    /// A value in memory. `offset` is aligned: the root's was checked, and so is every list's.
-    #[inline(always)]
-    fn load(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
-        match ty {
-            InterfaceType::Bool => {
-                let [byte] = self.array(offset)?;
-                self.out.bool(byte != 0);
-            }
-            InterfaceType::U8 | InterfaceType::S8 => {
-                let [byte] = self.array(offset)?;
-                self.out.u8(byte);
-            }
-            InterfaceType::U16 | InterfaceType::S16 => self.number::<2>(offset)?,
-            InterfaceType::U32 | InterfaceType::S32 | InterfaceType::Float32 => {
-                self.number::<4>(offset)?;
-            }
-            InterfaceType::U64 | InterfaceType::S64 | InterfaceType::Float64 => {
-                self.number::<8>(offset)?;
-            }
-            InterfaceType::Char => {
-                let value = char_from(u32::from_le_bytes(self.array(offset)?))?;
-                self.out.char(value);
-            }
-            InterfaceType::String => {
-                let (pointer, length) = self.pair(offset)?;
-                self.string(pointer, length)?;
-            }
-            InterfaceType::List(list) => {
-                let (pointer, length) = self.pair(offset)?;
-                self.list(self.types[list].element, pointer, length)?;
-            }
-            InterfaceType::Record(_)
-            | InterfaceType::Tuple(_)
-            | InterfaceType::Variant(_)
-            | InterfaceType::Enum(_)
-            | InterfaceType::Option(_)
-            | InterfaceType::Result(_)
-            | InterfaceType::Flags(_) => return self.load_nested(ty, offset),
-            InterfaceType::Own(resource) => {
-                let index = u32::from_le_bytes(self.array(offset)?);
-                self.own(resource, index)?;
-            }
-            InterfaceType::Borrow(resource) => {
-                let index = u32::from_le_bytes(self.array(offset)?);
-                self.borrow(resource, index)?;
-            }
-            InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
-        }
-        Ok(())
-    }
-
-    /// A value that has others in it, or cases.
-    fn load_nested(&mut self, ty: InterfaceType, offset: usize) -> Result<()> {
-        match ty {
-            InterfaceType::Record(record) => {
-                let mut next = offset;
-                for field in &self.types[record].fields {
-                    self.field(field.ty, &mut next)?;
+    /// A value in memory.
+    fn load(&mut self, steps: &[Step], value: &[u8]) -> Result<()> {
+        for step in steps {
+            match *step {
+                Step::Number(Number { offset, width, .. }) => match width {
+                    1 => self.out.raw(&array::<1>(value, offset)?),
+                    2 => self.out.raw(&array::<2>(value, offset)?),
+                    4 => self.out.raw(&array::<4>(value, offset)?),
+                    _ => self.out.raw(&array::<8>(value, offset)?),
+                },
+                Step::Numbers(ref run) => {
+                    let numbers = run.numbers.iter();
+                    self.run(run, numbers.map(|number| bits(value, number)))?;
+                }
+                Step::Bool(offset) => {
+                    let [byte] = array(value, offset)?;
+                    self.out.bool(byte != 0);
+                }
+                Step::Char(offset) => {
+                    let value = char_from(u32::from_le_bytes(array(value, offset)?))?;
+                    self.out.char(value);
+                }
+                Step::String(offset) => {
+                    let (pointer, length) = pair(value, offset)?;
+                    self.string(pointer, length)?;
+                }
+                Step::ListOfNumbers(offset, width) => {
+                    let (pointer, length) = pair(value, offset)?;
+                    self.out.length(length);
+                    self.numbers(width, pointer, length)?;
+                }
+                Step::List(offset, ref element) => {
+                    let (pointer, length) = pair(value, offset)?;
+                    self.list(element, pointer, length)?;
+                }
+                Step::Cases(offset, ref cases) => self.load_case(cases, value, offset)?,
+                Step::Flags(offset, flags) => {
+                    self.flags(flags, part(value, offset, flags.size as usize)?);
+                }
+                Step::Own(offset, resource) => {
+                    self.own(resource, u32::from_le_bytes(array(value, offset)?))?;
+                }
+                Step::Borrow(offset, resource) => {
+                    self.borrow(resource, u32::from_le_bytes(array(value, offset)?))?;
                 }
             }
-            InterfaceType::Tuple(tuple) => {
-                let mut next = offset;
-                for ty in &self.types[tuple].types {
-                    self.field(*ty, &mut next)?;
-                }
-            }
-            InterfaceType::Variant(variant) => {
-                let variant = &self.types[variant];
-                let case = self.discriminant(&variant.info, offset, variant.cases.len())?;
-                self.out.discriminant(case);
-                let payload = variant.cases.get_index(case as usize).and_then(|(_, ty)| *ty);
-                self.payload(payload, &variant.info, offset)?;
-            }
-            InterfaceType::Enum(names) => {
-                let names = &self.types[names];
-                let case = self.discriminant(&names.info, offset, names.names.len())?;
-                self.out.discriminant(case);
-            }
-            InterfaceType::Option(option) => {
-                let option = &self.types[option];
-                let case = self.discriminant(&option.info, offset, 2)?;
-                self.out.bool(case == 1);
-                self.payload((case == 1).then_some(option.ty), &option.info, offset)?;
-            }
-            InterfaceType::Result(result) => {
-                let result = &self.types[result];
-                let case = self.discriminant(&result.info, offset, 2)?;
-                self.out.bool(case == 1);
-                let payload = if case == 1 { result.err } else { result.ok };
-                self.payload(payload, &result.info, offset)?;
-            }
-            InterfaceType::Flags(flags) => {
-                let count = self.types[flags].names.len();
-                let width = self.types[flags].abi.size32 as usize;
-                let bytes = self.bytes(offset, width)?;
-                self.flags(count, bytes);
-            }
-            InterfaceType::Bool
-            | InterfaceType::U8
-            | InterfaceType::S8
-            | InterfaceType::U16
-            | InterfaceType::S16
-            | InterfaceType::U32
-            | InterfaceType::S32
-            | InterfaceType::U64
-            | InterfaceType::S64
-            | InterfaceType::Float32
-            | InterfaceType::Float64
-            | InterfaceType::Char
-            | InterfaceType::String
-            | InterfaceType::List(_)
-            | InterfaceType::Own(_)
-            | InterfaceType::Borrow(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return self.load(ty, offset),
         }
         Ok(())
     }
 
-    /// A number in memory, which is in a local message as it is there.
-    #[inline(always)]
-    fn number<const WIDTH: usize>(&mut self, offset: usize) -> Result<()> {
-        let bytes = self.array::<WIDTH>(offset)?;
-        self.out.raw(&bytes);
-        Ok(())
-    }
-
-    fn field(&mut self, ty: InterfaceType, next: &mut usize) -> Result<()> {
-        let offset = Layout::of(self.types, ty).place(next);
-        self.load(ty, offset)
-    }
-
-    fn payload(
-        &mut self,
-        ty: Option<InterfaceType>,
-        info: &VariantInfo,
-        offset: usize,
-    ) -> Result<()> {
-        match ty {
-            // Inside the size of the variant, which was checked: no overflow.
-            Some(ty) => self.load(ty, offset + info.payload_offset32 as usize),
+    fn load_case(&mut self, cases: &Cases, value: &[u8], offset: Offset) -> Result<()> {
+        let case = match cases.width {
+            1 => u32::from(u8::from_le_bytes(array(value, offset)?)),
+            2 => u32::from(u16::from_le_bytes(array(value, offset)?)),
+            _ => u32::from_le_bytes(array(value, offset)?),
+        };
+        match self.case(cases, case)? {
+            Some(plan) => {
+                let begins = offset as usize + cases.payload;
+                let payload = value.get(begins..begins + plan.layout.size);
+                let Some(payload) = payload else { return misfit() };
+                self.load(&plan.steps, payload)
+            }
             None => Ok(()),
         }
     }
 
-    fn discriminant(&mut self, info: &VariantInfo, offset: usize, cases: usize) -> Result<u32> {
-        let case = match u32::from(info.size) {
-            1 => u32::from(u8::from_le_bytes(self.array(offset)?)),
-            2 => u32::from(u16::from_le_bytes(self.array(offset)?)),
-            _ => u32::from_le_bytes(self.array(offset)?),
+    /// Which case a variant has; its payload's plan.
+    fn case<'p>(&mut self, cases: &'p Cases, case: u32) -> Result<Option<&'p Plan>> {
+        let Some(payload) = cases.payloads.get(case as usize) else {
+            bail!("discriminant {case} of a type with {} cases", cases.payloads.len());
         };
-        check_case(case, cases)?;
-        Ok(case)
+        if cases.is_bool {
+            self.out.bool(case == 1)
+        } else {
+            self.out.discriminant(case)
+        }
+        Ok(payload.as_ref())
     }
 
-    /// The pointer and length of a string or list in memory.
-    fn pair(&mut self, offset: usize) -> Result<(usize, usize)> {
-        let pair = u64::from_le_bytes(self.array(offset)?);
-        Ok((pair as u32 as usize, (pair >> 32) as usize))
+    /// Numbers by their bits.
+    #[inline]
+    fn run(&mut self, run: &Run, bits: impl Iterator<Item = Result<u64>>) -> Result<()> {
+        const ROOM: usize = Run::MOST + size_of::<u64>();
+        let mut written = Ok(());
+        self.out.fixed::<ROOM>(run.bytes, |room| {
+            let mut at = 0;
+            written = run.numbers.iter().zip(bits).try_for_each(|(number, bits)| {
+                // Eight bytes of each: those that it does not have, the next one is written over.
+                let place = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+                let Some(place) = place else { return misfit() };
+                *place = bits?.to_le_bytes();
+                at += usize::from(number.width);
+                Ok(())
+            });
+        });
+        written
     }
 
     /// A value in flat arguments.
-    #[inline(always)]
-    fn flat(&mut self, ty: InterfaceType, src: &mut slice::Iter<'_, ValRaw>) -> Result<()> {
-        match ty {
-            InterfaceType::Bool => self.out.bool(next(src)?.get_u32() != 0),
-            InterfaceType::U8 | InterfaceType::S8 => self.out.u8(next(src)?.get_u32() as u8),
-            InterfaceType::U16 | InterfaceType::S16 => {
-                self.out.raw(&(next(src)?.get_u32() as u16).to_le_bytes());
+    fn flat(&mut self, steps: &[Step], src: &mut slice::Iter<'_, ValRaw>) -> Result<()> {
+        for step in steps {
+            match *step {
+                Step::Number(Number { width, .. }) => {
+                    let value = next(src)?;
+                    match width {
+                        1 => self.out.u8(value.get_u32() as u8),
+                        2 => self.out.raw(&(value.get_u32() as u16).to_le_bytes()),
+                        4 => self.out.raw(&value.get_u32().to_le_bytes()),
+                        _ => self.out.raw(&value.get_u64().to_le_bytes()),
+                    }
+                }
+                Step::Numbers(ref run) => {
+                    let Some((values, rest)) = src.as_slice().split_at_checked(run.numbers.len())
+                    else {
+                        return too_few();
+                    };
+                    *src = rest.iter();
+                    let numbers = run.numbers.iter().zip(values);
+                    self.run(run, numbers.map(|(number, value)| Ok(flat_bits(value, number))))?;
+                }
+                Step::Bool(_) => self.out.bool(next(src)?.get_u32() != 0),
+                Step::Char(_) => self.out.char(char_from(next(src)?.get_u32())?),
+                Step::String(_) => {
+                    let (pointer, length) = flat_pair(src)?;
+                    self.string(pointer, length)?;
+                }
+                Step::ListOfNumbers(_, width) => {
+                    let (pointer, length) = flat_pair(src)?;
+                    self.out.length(length);
+                    self.numbers(width, pointer, length)?;
+                }
+                Step::List(_, ref element) => {
+                    let (pointer, length) = flat_pair(src)?;
+                    self.list(element, pointer, length)?;
+                }
+                Step::Cases(_, ref cases) => self.flat_case(cases, src)?,
+                Step::Flags(_, flags) => {
+                    let mut bytes = SmallVec::<[u8; 16]>::new();
+                    for _ in 0..step.flat() {
+                        bytes.extend_from_slice(&next(src)?.get_u32().to_le_bytes());
+                    }
+                    self.flags(flags, &bytes);
+                }
+                Step::Own(_, resource) => self.own(resource, next(src)?.get_u32())?,
+                Step::Borrow(_, resource) => self.borrow(resource, next(src)?.get_u32())?,
             }
-            InterfaceType::U32 | InterfaceType::S32 => {
-                self.out.raw(&next(src)?.get_u32().to_le_bytes());
-            }
-            InterfaceType::U64 | InterfaceType::S64 => {
-                self.out.raw(&next(src)?.get_u64().to_le_bytes());
-            }
-            InterfaceType::Float32 => self.out.raw(&next(src)?.get_f32().to_le_bytes()),
-            InterfaceType::Float64 => self.out.raw(&next(src)?.get_f64().to_le_bytes()),
-            InterfaceType::Char => self.out.char(char_from(next(src)?.get_u32())?),
-            InterfaceType::String => {
-                let (pointer, length) = flat_pair(src)?;
-                self.string(pointer, length)?;
-            }
-            InterfaceType::List(list) => {
-                let (pointer, length) = flat_pair(src)?;
-                self.list(self.types[list].element, pointer, length)?;
-            }
-            InterfaceType::Record(_)
-            | InterfaceType::Tuple(_)
-            | InterfaceType::Variant(_)
-            | InterfaceType::Enum(_)
-            | InterfaceType::Option(_)
-            | InterfaceType::Result(_)
-            | InterfaceType::Flags(_) => return self.flat_nested(ty, src),
-            InterfaceType::Own(resource) => self.own(resource, next(src)?.get_u32())?,
-            InterfaceType::Borrow(resource) => self.borrow(resource, next(src)?.get_u32())?,
-            InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
         }
         Ok(())
     }
 
-    /// A value that has others in it, or cases.
-    fn flat_nested(&mut self, ty: InterfaceType, src: &mut slice::Iter<'_, ValRaw>) -> Result<()> {
-        match ty {
-            InterfaceType::Record(record) => {
-                for field in &self.types[record].fields {
-                    self.flat(field.ty, src)?;
-                }
-            }
-            InterfaceType::Tuple(tuple) => {
-                for ty in &self.types[tuple].types {
-                    self.flat(*ty, src)?;
-                }
-            }
-            InterfaceType::Variant(index) => {
-                let variant = &self.types[index];
-                let case = next(src)?.get_u32();
-                check_case(case, variant.cases.len())?;
-                self.out.discriminant(case);
-                let payload = variant.cases.get_index(case as usize).and_then(|(_, ty)| *ty);
-                self.flat_payload(ty, payload, src)?;
-            }
-            InterfaceType::Enum(names) => {
-                let case = next(src)?.get_u32();
-                check_case(case, self.types[names].names.len())?;
-                self.out.discriminant(case);
-            }
-            InterfaceType::Option(option) => {
-                let case = next(src)?.get_u32();
-                check_case(case, 2)?;
-                self.out.bool(case == 1);
-                self.flat_payload(ty, (case == 1).then_some(self.types[option].ty), src)?;
-            }
-            InterfaceType::Result(result) => {
-                let case = next(src)?.get_u32();
-                check_case(case, 2)?;
-                self.out.bool(case == 1);
-                let result = &self.types[result];
-                let payload = if case == 1 { result.err } else { result.ok };
-                self.flat_payload(ty, payload, src)?;
-            }
-            InterfaceType::Flags(flags) => {
-                let count = self.types[flags].names.len();
-                let mut bytes = SmallVec::<[u8; 16]>::new();
-                for _ in 0..count.div_ceil(32) {
-                    bytes.extend_from_slice(&next(src)?.get_u32().to_le_bytes());
-                }
-                self.flags(count, &bytes);
-            }
-            InterfaceType::Bool
-            | InterfaceType::U8
-            | InterfaceType::S8
-            | InterfaceType::U16
-            | InterfaceType::S16
-            | InterfaceType::U32
-            | InterfaceType::S32
-            | InterfaceType::U64
-            | InterfaceType::S64
-            | InterfaceType::Float32
-            | InterfaceType::Float64
-            | InterfaceType::Char
-            | InterfaceType::String
-            | InterfaceType::List(_)
-            | InterfaceType::Own(_)
-            | InterfaceType::Borrow(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return self.flat(ty, src),
-        }
-        Ok(())
-    }
-
-    /// The payload of a variant's case. The variant takes as many flat values as its widest case, so
-    /// those that this case does not use are passed over.
-    fn flat_payload(
-        &mut self,
-        variant: InterfaceType,
-        payload: Option<InterfaceType>,
-        src: &mut slice::Iter<'_, ValRaw>,
-    ) -> Result<()> {
-        let count = |types: &ComponentTypes, ty| match flat_count(types, ty) {
-            Some(count) => Ok(count),
-            None => bail!("a type without flat values among flat arguments"),
-        };
-        let mut unused = count(self.types, variant)?.saturating_sub(1);
-        if let Some(payload) = payload {
-            unused = unused.saturating_sub(count(self.types, payload)?);
-            self.flat(payload, src)?;
+    /// A variant takes as many flat values as its widest case, so those that this case does not use are
+    /// passed over.
+    fn flat_case(&mut self, cases: &Cases, src: &mut slice::Iter<'_, ValRaw>) -> Result<()> {
+        let case = next(src)?.get_u32();
+        let mut unused = cases.flat - 1;
+        if let Some(plan) = self.case(cases, case)? {
+            unused -= plan.flat;
+            self.flat(&plan.steps, src)?;
         }
         for _ in 0..unused {
             next(src)?;
@@ -557,9 +418,9 @@ impl<'c, 'm> Lifter<'c, 'm> {
         Ok(())
     }
 
-    fn flags(&mut self, count: usize, bytes: &[u8]) {
-        let (whole, rest) = (count / 8, count % 8);
-        for (index, byte) in bytes.iter().take(count.div_ceil(8)).enumerate() {
+    fn flags(&mut self, flags: Flags, bytes: &[u8]) {
+        let (whole, rest) = (flags.count as usize / 8, flags.count % 8);
+        for (index, byte) in bytes.iter().take(flags.count.div_ceil(8) as usize).enumerate() {
             // The canonical ABI ignores the bits that name no flag.
             let mask = if index == whole { (1_u8 << rest) - 1 } else { 0xff };
             self.out.u8(byte & mask);
@@ -620,7 +481,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
 
     /// The bytes of a string.
     fn text(&mut self, pointer: usize, length: Option<usize>, align: usize) -> Result<&'m [u8]> {
-        if !pointer.is_multiple_of(align) {
+        if !is_aligned(pointer, align) {
             bail!("a string is not aligned");
         }
         let Some(length) = length else { bail!("a string lies outside of the memory") };
@@ -629,24 +490,24 @@ impl<'c, 'm> Lifter<'c, 'm> {
         Ok(bytes)
     }
 
-    fn list(&mut self, element: InterfaceType, pointer: usize, length: usize) -> Result<()> {
+    fn list(&mut self, element: &Plan, pointer: usize, length: usize) -> Result<()> {
         self.out.length(length);
-        if is_number(element) {
-            return self.numbers(element, pointer, length);
-        }
-        let size = Layout::of(self.types, element).size;
-        let bytes = self.elements(element, pointer, length)?;
+        let Layout { size, align } = element.layout;
+        let bytes = self.elements(size, align, pointer, length)?;
         self.out.reserve(bytes.len());
-        for index in 0..length {
-            // Within `bytes`, which lie in memory: no overflow.
-            self.load(element, pointer + index * size)?;
+        if size == 0 {
+            bail!("a list of elements without a size");
+        }
+        for value in bytes.chunks_exact(size) {
+            self.load(&element.steps, value)?;
         }
         Ok(())
     }
 
     /// A list of numbers without its length: as a block, they are in the message as they are in memory.
-    fn numbers(&mut self, element: InterfaceType, pointer: usize, length: usize) -> Result<()> {
-        let bytes = self.elements(element, pointer, length)?;
+    fn numbers(&mut self, width: u8, pointer: usize, length: usize) -> Result<()> {
+        let width = usize::from(width);
+        let bytes = self.elements(width, width, pointer, length)?;
         self.out.block(bytes);
         Ok(())
     }
@@ -654,15 +515,15 @@ impl<'c, 'm> Lifter<'c, 'm> {
     /// The memory of a list's elements.
     fn elements(
         &mut self,
-        element: InterfaceType,
+        size: usize,
+        align: usize,
         pointer: usize,
         length: usize,
     ) -> Result<&'m [u8]> {
-        let layout = Layout::of(self.types, element);
-        if !pointer.is_multiple_of(layout.align) {
+        if !is_aligned(pointer, align) {
             bail!("a list is not aligned");
         }
-        let Some(total) = length.checked_mul(layout.size) else {
+        let Some(total) = length.checked_mul(size) else {
             bail!("a list lies outside of the memory");
         };
         let bytes = self.bytes(pointer, total)?;
@@ -672,11 +533,61 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 }
 
+/// A part of a value in memory.
+#[inline]
+fn part(value: &[u8], offset: Offset, length: usize) -> Result<&[u8]> {
+    let begins = offset as usize;
+    match value.get(begins..begins + length) {
+        Some(part) => Ok(part),
+        None => misfit(),
+    }
+}
+
+#[inline]
+fn array<const LEN: usize>(value: &[u8], offset: Offset) -> Result<[u8; LEN]> {
+    match value.get(offset as usize..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => Ok(*bytes),
+        None => misfit(),
+    }
+}
+
+/// The pointer and length of a string or list in memory.
+#[inline]
+fn pair(value: &[u8], offset: Offset) -> Result<(usize, usize)> {
+    let pair = u64::from_le_bytes(array(value, offset)?);
+    Ok((pair as u32 as usize, (pair >> 32) as usize))
+}
+
+/// The bits of a number in memory; above them may be others.
+#[inline]
+fn bits(value: &[u8], number: &Number) -> Result<u64> {
+    if let Ok(bits) = array(value, number.offset) {
+        return Ok(u64::from_le_bytes(bits));
+    }
+    Ok(match number.width {
+        1 => u64::from(u8::from_le_bytes(array(value, number.offset)?)),
+        2 => u64::from(u16::from_le_bytes(array(value, number.offset)?)),
+        4 => u64::from(u32::from_le_bytes(array(value, number.offset)?)),
+        _ => return misfit(),
+    })
+}
+
+/// The bits of a number among flat arguments.
+#[inline]
+fn flat_bits(value: &ValRaw, number: &Number) -> u64 {
+    if number.width == 8 { value.get_u64() } else { u64::from(value.get_u32()) }
+}
+
 fn next<'a>(src: &mut slice::Iter<'a, ValRaw>) -> Result<&'a ValRaw> {
     match src.next() {
         Some(value) => Ok(value),
-        None => bail!("too few flat arguments"),
+        None => too_few(),
     }
+}
+
+#[cold]
+fn too_few<T>() -> Result<T> {
+    bail!("too few flat arguments")
 }
 
 fn flat_pair(src: &mut slice::Iter<'_, ValRaw>) -> Result<(usize, usize)> {
@@ -688,11 +599,4 @@ fn char_from(value: u32) -> Result<char> {
         Some(value) => Ok(value),
         None => bail!("{value:#x} is not a Unicode scalar value"),
     }
-}
-
-fn check_case(case: u32, cases: usize) -> Result<()> {
-    if case as usize >= cases {
-        bail!("discriminant {case} of a type with {cases} cases");
-    }
-    Ok(())
 }

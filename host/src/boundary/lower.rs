@@ -11,18 +11,17 @@ use wasmtime::{
     Result, ValRaw, bail,
     component::{
         __internal::{
-            CanonicalAbiInfo, ComponentTypes, InstanceType, InterfaceType, LowerContext,
-            wasmtime_environ::component::{TypeResourceTableIndex, VariantInfo},
+            CanonicalAbiInfo, InstanceType, InterfaceType, LowerContext,
+            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
         },
         ComponentNamedList, ComponentType, Lower,
     },
 };
 
 use super::{
-    ABI_BY_RUNTIME_TYPE, FORM, StoreData,
-    layout::{Layout, flat_count, is_number, lone_numbers},
+    ABI_BY_RUNTIME_TYPE, FORM, StoreData, is_aligned, misfit,
     names::bad_answer,
-    unlinked,
+    plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Step},
 };
 
 /// The results of a call as wire values.
@@ -139,10 +138,11 @@ impl Results {
         ty: InterfaceType,
         dst: &mut MaybeUninit<[ValRaw; M]>,
     ) -> Result<()> {
+        let root = plan::of_results(self.function, cx.types, ty)?;
         let mut flat = [ValRaw::u64(0); M];
         let mut slots = flat.iter_mut();
         let mut lowerer = Lowerer::new(cx, self);
-        match lowerer.flat_root(ty, &mut slots).and_then(|()| lowerer.finish()) {
+        match lowerer.flat_root(&root, &mut slots).and_then(|()| lowerer.finish()) {
             Ok(()) => {
                 dst.write(flat);
                 Ok(())
@@ -157,8 +157,9 @@ impl Results {
         ty: InterfaceType,
         offset: usize,
     ) -> Result<()> {
-        let Layout { size, align } = Layout::of(cx.types, ty);
-        if !offset.is_multiple_of(align) {
+        let root = plan::of_results(self.function, cx.types, ty)?;
+        let Layout { size, align } = root.plan.layout;
+        if !is_aligned(offset, align) {
             bail!("the place for the results is not aligned");
         }
         // The fixed part is made here and copied into the guest at once: storing a part that it points
@@ -175,7 +176,7 @@ impl Results {
             }
         };
         let mut lowerer = Lowerer::new(cx, self);
-        match lowerer.store_root(ty, scratch).and_then(|()| lowerer.finish()) {
+        match lowerer.store_root(&root, scratch).and_then(|()| lowerer.finish()) {
             Ok(()) => write(cx, offset, scratch),
             Err(error) => Err(explain(self.function, error)),
         }
@@ -193,16 +194,16 @@ fn explain(function: u32, error: wasmtime::Error) -> wasmtime::Error {
 
 struct Lowerer<'c, 'a, 'r, T: 'static> {
     cx: &'c mut LowerContext<'a, T>,
-    types: &'a ComponentTypes,
     input: Reader<'r>,
     handles: slice::Iter<'r, u32>,
+    /// Whether the guest's strings are UTF-8, once it was asked for.
+    is_utf8: Option<bool>,
 }
 
 impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     fn new(cx: &'c mut LowerContext<'a, T>, results: &'r Results) -> Self {
-        let types = cx.types;
         let input = Reader::new(&results.message, FORM);
-        Self { cx, types, input, handles: results.handles.iter() }
+        Self { cx, input, handles: results.handles.iter(), is_utf8: None }
     }
 
     fn finish(self) -> Result<()> {
@@ -211,320 +212,161 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     }
 
     /// All results into `dst`, which is as long as their type is large.
-    fn store_root(&mut self, ty: InterfaceType, dst: &mut [u8]) -> Result<()> {
-        match lone_numbers(self.types, ty) {
-            Some(element) => put(dst, self.lone(element)?.to_le_bytes()),
-            None => self.store(ty, dst),
+    fn store_root(&mut self, root: &Root, dst: &mut [u8]) -> Result<()> {
+        match root.lone {
+            Some(width) => put(dst, 0, self.lone(width)?.to_le_bytes()),
+            None => self.store(&root.plan.steps, dst),
         }
     }
 
     /// All results as flat values.
-    fn flat_root(&mut self, ty: InterfaceType, dst: &mut slice::IterMut<'_, ValRaw>) -> Result<()> {
-        match lone_numbers(self.types, ty) {
-            Some(element) => flat_pair(dst, self.lone(element)?),
-            None => self.flat(ty, dst),
+    fn flat_root(&mut self, root: &Root, dst: &mut slice::IterMut<'_, ValRaw>) -> Result<()> {
+        match root.lone {
+            Some(width) => flat_pair(dst, self.lone(width)?),
+            None => self.flat(&root.plan.steps, dst),
         }
     }
 
     /// A list of numbers that is the whole message.
-    fn lone(&mut self, element: InterfaceType) -> Result<u64> {
-        let size = Layout::of(self.types, element).size;
+    fn lone(&mut self, width: u8) -> Result<u64> {
         // What is left over is found when the message ends.
-        self.numbers(element, self.input.remaining().checked_div(size).unwrap_or_default())
+        let length = self.input.remaining().checked_div(width.into()).unwrap_or_default();
+        self.numbers(width, length)
     }
 
     /// A value's fixed part into `dst`, which is as long as the type is large.
-    #[inline(always)]
-    fn store(&mut self, ty: InterfaceType, dst: &mut [u8]) -> Result<()> {
-        match ty {
-            InterfaceType::Bool => put(dst, [u8::from(self.input.bool()?)]),
-            InterfaceType::U8 | InterfaceType::S8 => put(dst, [self.input.u8()?]),
-            InterfaceType::U16 => put(dst, self.input.u16()?.to_le_bytes()),
-            InterfaceType::S16 => put(dst, self.input.s16()?.to_le_bytes()),
-            InterfaceType::U32 => put(dst, self.input.u32()?.to_le_bytes()),
-            InterfaceType::S32 => put(dst, self.input.s32()?.to_le_bytes()),
-            InterfaceType::U64 => put(dst, self.input.u64()?.to_le_bytes()),
-            InterfaceType::S64 => put(dst, self.input.s64()?.to_le_bytes()),
-            InterfaceType::Float32 => put(dst, self.input.f32()?.to_bits().to_le_bytes()),
-            InterfaceType::Float64 => put(dst, self.input.f64()?.to_bits().to_le_bytes()),
-            InterfaceType::Char => put(dst, u32::from(self.input.char()?).to_le_bytes()),
-            InterfaceType::String => {
-                let pair = self.string()?;
-                put(dst, pair.to_le_bytes())
+    fn store(&mut self, steps: &[Step], dst: &mut [u8]) -> Result<()> {
+        for step in steps {
+            match *step {
+                Step::Number(Number { offset, width, .. }) => {
+                    number(dst, offset, self.input.raw(width.into())?)?;
+                }
+                Step::Numbers(ref run) => {
+                    let mut bytes = self.input.raw(run.bytes)?;
+                    for Number { offset, width, .. } in &run.numbers {
+                        let split = bytes.split_at_checked((*width).into());
+                        let Some((taken, rest)) = split else { return misfit() };
+                        number(dst, *offset, taken)?;
+                        bytes = rest;
+                    }
+                }
+                Step::Bool(offset) => put(dst, offset, [u8::from(self.input.bool()?)])?,
+                Step::Char(offset) => {
+                    put(dst, offset, u32::from(self.input.char()?).to_le_bytes())?;
+                }
+                Step::String(offset) => put(dst, offset, self.string()?.to_le_bytes())?,
+                Step::ListOfNumbers(offset, width) => {
+                    let length = self.input.length()?;
+                    put(dst, offset, self.numbers(width, length)?.to_le_bytes())?;
+                }
+                Step::List(offset, ref element) => {
+                    put(dst, offset, self.list(element)?.to_le_bytes())?;
+                }
+                Step::Cases(offset, ref cases) => self.store_case(cases, offset, dst)?,
+                Step::Flags(offset, flags) => {
+                    let bits = self.flags(flags)?;
+                    let begins = offset as usize;
+                    let place = dst.get_mut(begins..begins + flags.size as usize);
+                    match place.zip(bits.get(..flags.size as usize)) {
+                        Some((place, bits)) => place.copy_from_slice(bits),
+                        None => return misfit(),
+                    }
+                }
+                Step::Own(offset, resource) => put(dst, offset, self.own(resource)?.to_le_bytes())?,
+                Step::Borrow(..) => return lent(),
             }
-            InterfaceType::List(list) => {
-                let pair = self.list(self.types[list].element)?;
-                put(dst, pair.to_le_bytes())
-            }
-            InterfaceType::Record(_)
-            | InterfaceType::Tuple(_)
-            | InterfaceType::Variant(_)
-            | InterfaceType::Enum(_)
-            | InterfaceType::Option(_)
-            | InterfaceType::Result(_)
-            | InterfaceType::Flags(_) => self.store_nested(ty, dst),
-            InterfaceType::Own(resource) => {
-                let index = self.own(resource)?;
-                put(dst, index.to_le_bytes())
-            }
-            InterfaceType::Borrow(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => unlinked(ty),
         }
+        Ok(())
     }
 
-    /// A value that has others in it, or cases.
-    fn store_nested(&mut self, ty: InterfaceType, dst: &mut [u8]) -> Result<()> {
-        match ty {
-            InterfaceType::Record(record) => {
-                let mut next = 0;
-                for field in &self.types[record].fields {
-                    self.field(field.ty, &mut next, dst)?;
-                }
-                Ok(())
-            }
-            InterfaceType::Tuple(tuple) => {
-                let mut next = 0;
-                for ty in &self.types[tuple].types {
-                    self.field(*ty, &mut next, dst)?;
-                }
-                Ok(())
-            }
-            InterfaceType::Variant(variant) => {
-                let variant = &self.types[variant];
-                let case = self.case(variant.cases.len())?;
-                let payload = variant.cases.get_index(case as usize).and_then(|(_, ty)| *ty);
-                self.variant(case, &variant.info, payload, dst)
-            }
-            InterfaceType::Enum(names) => {
-                let names = &self.types[names];
-                let case = self.case(names.names.len())?;
-                self.variant(case, &names.info, None, dst)
-            }
-            InterfaceType::Option(option) => {
-                let option = &self.types[option];
-                let some = self.input.bool()?;
-                self.variant(u32::from(some), &option.info, some.then_some(option.ty), dst)
-            }
-            InterfaceType::Result(result) => {
-                let result = &self.types[result];
-                let err = self.input.bool()?;
-                let payload = if err { result.err } else { result.ok };
-                self.variant(u32::from(err), &result.info, payload, dst)
-            }
-            InterfaceType::Flags(flags) => {
-                let count = self.types[flags].names.len();
-                let width = self.types[flags].abi.size32 as usize;
-                let bits = self.flags(count)?;
-                let Some(dst) = dst.get_mut(..width.min(bits.len())) else { return misfit() };
-                match bits.get(..dst.len()) {
-                    Some(bits) => dst.copy_from_slice(bits),
-                    None => return misfit(),
-                }
-                Ok(())
-            }
-            InterfaceType::Bool
-            | InterfaceType::U8
-            | InterfaceType::S8
-            | InterfaceType::U16
-            | InterfaceType::S16
-            | InterfaceType::U32
-            | InterfaceType::S32
-            | InterfaceType::U64
-            | InterfaceType::S64
-            | InterfaceType::Float32
-            | InterfaceType::Float64
-            | InterfaceType::Char
-            | InterfaceType::String
-            | InterfaceType::List(_)
-            | InterfaceType::Own(_)
-            | InterfaceType::Borrow(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => self.store(ty, dst),
+    fn store_case(&mut self, cases: &Cases, offset: Offset, dst: &mut [u8]) -> Result<()> {
+        let (case, payload) = self.case(cases)?;
+        match cases.width {
+            1 => put(dst, offset, (case as u8).to_le_bytes())?,
+            2 => put(dst, offset, (case as u16).to_le_bytes())?,
+            _ => put(dst, offset, case.to_le_bytes())?,
         }
-    }
-
-    /// A field of a record. Numbers are in the message as they are in memory.
-    #[inline(always)]
-    fn field(&mut self, ty: InterfaceType, next: &mut usize, dst: &mut [u8]) -> Result<()> {
-        match ty {
-            InterfaceType::U8 | InterfaceType::S8 => self.number::<1>(next, dst),
-            InterfaceType::U16 | InterfaceType::S16 => self.number::<2>(next, dst),
-            InterfaceType::U32 | InterfaceType::S32 | InterfaceType::Float32 => {
-                self.number::<4>(next, dst)
-            }
-            InterfaceType::U64 | InterfaceType::S64 | InterfaceType::Float64 => {
-                self.number::<8>(next, dst)
-            }
-            InterfaceType::Bool
-            | InterfaceType::Char
-            | InterfaceType::String
-            | InterfaceType::List(_)
-            | InterfaceType::Record(_)
-            | InterfaceType::Tuple(_)
-            | InterfaceType::Variant(_)
-            | InterfaceType::Enum(_)
-            | InterfaceType::Option(_)
-            | InterfaceType::Result(_)
-            | InterfaceType::Flags(_)
-            | InterfaceType::Own(_)
-            | InterfaceType::Borrow(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => self.field_of(ty, next, dst),
-        }
-    }
-
-    #[inline(always)]
-    fn number<const WIDTH: usize>(&mut self, next: &mut usize, dst: &mut [u8]) -> Result<()> {
-        let offset = Layout::scalar(WIDTH).place(next);
-        let bytes = *self.input.array::<WIDTH>()?;
-        match dst.get_mut(offset..) {
-            Some(dst) => put(dst, bytes),
+        let Some(plan) = payload else { return Ok(()) };
+        let begins = offset as usize + cases.payload;
+        match dst.get_mut(begins..begins + plan.layout.size) {
+            Some(dst) => self.store(&plan.steps, dst),
             None => misfit(),
         }
     }
 
-    fn field_of(&mut self, ty: InterfaceType, next: &mut usize, dst: &mut [u8]) -> Result<()> {
-        let layout = Layout::of(self.types, ty);
-        let offset = layout.place(next);
-        match dst.get_mut(offset..offset + layout.size) {
-            Some(dst) => self.store(ty, dst),
+    /// Which case a variant has, and its payload's plan.
+    fn case<'p>(&mut self, cases: &'p Cases) -> Result<(u32, Option<&'p Plan>)> {
+        let case = match cases.is_bool {
+            true => u32::from(self.input.bool()?),
+            false => self.input.discriminant(u32::try_from(cases.payloads.len())?)?,
+        };
+        match cases.payloads.get(case as usize) {
+            Some(payload) => Ok((case, payload.as_ref())),
             None => misfit(),
         }
-    }
-
-    fn variant(
-        &mut self,
-        case: u32,
-        info: &VariantInfo,
-        payload: Option<InterfaceType>,
-        dst: &mut [u8],
-    ) -> Result<()> {
-        match u32::from(info.size) {
-            1 => put(dst, (case as u8).to_le_bytes())?,
-            2 => put(dst, (case as u16).to_le_bytes())?,
-            _ => put(dst, case.to_le_bytes())?,
-        }
-        let Some(ty) = payload else { return Ok(()) };
-        let offset = info.payload_offset32 as usize;
-        let size = Layout::of(self.types, ty).size;
-        match dst.get_mut(offset..offset + size) {
-            Some(dst) => self.store(ty, dst),
-            None => misfit(),
-        }
-    }
-
-    fn case(&mut self, cases: usize) -> Result<u32> {
-        Ok(self.input.discriminant(u32::try_from(cases)?)?)
     }
 
     /// A value into flat results.
-    fn flat(&mut self, ty: InterfaceType, dst: &mut slice::IterMut<'_, ValRaw>) -> Result<()> {
-        let value = match ty {
-            InterfaceType::Bool => ValRaw::u32(u32::from(self.input.bool()?)),
-            InterfaceType::U8 => ValRaw::u32(u32::from(self.input.u8()?)),
-            InterfaceType::S8 => ValRaw::i32(i32::from(self.input.s8()?)),
-            InterfaceType::U16 => ValRaw::u32(u32::from(self.input.u16()?)),
-            InterfaceType::S16 => ValRaw::i32(i32::from(self.input.s16()?)),
-            InterfaceType::U32 => ValRaw::u32(self.input.u32()?),
-            InterfaceType::S32 => ValRaw::i32(self.input.s32()?),
-            InterfaceType::U64 => ValRaw::u64(self.input.u64()?),
-            InterfaceType::S64 => ValRaw::i64(self.input.s64()?),
-            // As the integer of the same bits: all 64 are then written.
-            InterfaceType::Float32 => ValRaw::u32(self.input.f32()?.to_bits()),
-            InterfaceType::Float64 => ValRaw::u64(self.input.f64()?.to_bits()),
-            InterfaceType::Char => ValRaw::u32(u32::from(self.input.char()?)),
-            InterfaceType::String => {
-                let pair = self.string()?;
-                return flat_pair(dst, pair);
-            }
-            InterfaceType::List(list) => {
-                let pair = self.list(self.types[list].element)?;
-                return flat_pair(dst, pair);
-            }
-            InterfaceType::Record(record) => {
-                for field in &self.types[record].fields {
-                    self.flat(field.ty, dst)?;
+    fn flat(&mut self, steps: &[Step], dst: &mut slice::IterMut<'_, ValRaw>) -> Result<()> {
+        for step in steps {
+            match *step {
+                Step::Number(number) => next(dst, self.flat_number(number)?)?,
+                Step::Numbers(ref run) => {
+                    for number in &run.numbers {
+                        next(dst, self.flat_number(*number)?)?;
+                    }
                 }
-                return Ok(());
-            }
-            InterfaceType::Tuple(tuple) => {
-                for ty in &self.types[tuple].types {
-                    self.flat(*ty, dst)?;
+                Step::Bool(_) => next(dst, ValRaw::u32(u32::from(self.input.bool()?)))?,
+                Step::Char(_) => next(dst, ValRaw::u32(u32::from(self.input.char()?)))?,
+                Step::String(_) => flat_pair(dst, self.string()?)?,
+                Step::ListOfNumbers(_, width) => {
+                    let length = self.input.length()?;
+                    flat_pair(dst, self.numbers(width, length)?)?;
                 }
-                return Ok(());
-            }
-            InterfaceType::Variant(variant) => {
-                let variant = &self.types[variant];
-                let case = self.case(variant.cases.len())?;
-                let payload = variant.cases.get_index(case as usize).and_then(|(_, ty)| *ty);
-                return self.flat_variant(ty, case, payload, dst);
-            }
-            InterfaceType::Enum(names) => {
-                let cases = self.types[names].names.len();
-                ValRaw::u32(self.case(cases)?)
-            }
-            InterfaceType::Option(option) => {
-                let some = self.input.bool()?;
-                let payload = some.then_some(self.types[option].ty);
-                return self.flat_variant(ty, u32::from(some), payload, dst);
-            }
-            InterfaceType::Result(result) => {
-                let result = &self.types[result];
-                let err = self.input.bool()?;
-                let payload = if err { result.err } else { result.ok };
-                return self.flat_variant(ty, u32::from(err), payload, dst);
-            }
-            InterfaceType::Flags(flags) => {
-                let count = self.types[flags].names.len();
-                let bits = self.flags(count)?;
-                for word in bits.as_chunks::<4>().0.iter().take(count.div_ceil(32)) {
-                    next(dst, ValRaw::u32(u32::from_le_bytes(*word)))?;
+                Step::List(_, ref element) => flat_pair(dst, self.list(element)?)?,
+                Step::Cases(_, ref cases) => self.flat_case(cases, dst)?,
+                Step::Flags(_, flags) => {
+                    let bits = self.flags(flags)?;
+                    for word in bits.as_chunks::<4>().0.iter().take(step.flat()) {
+                        next(dst, ValRaw::u32(u32::from_le_bytes(*word)))?;
+                    }
                 }
-                return Ok(());
+                Step::Own(_, resource) => next(dst, ValRaw::u32(self.own(resource)?))?,
+                Step::Borrow(..) => return lent(),
             }
-            InterfaceType::Own(resource) => ValRaw::u32(self.own(resource)?),
-            InterfaceType::Borrow(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Future(_)
-            | InterfaceType::Stream(_)
-            | InterfaceType::ErrorContext(_)
-            | InterfaceType::FixedLengthList(_) => return unlinked(ty),
-        };
-        next(dst, value)
+        }
+        Ok(())
+    }
+
+    /// A number as a flat value. A float is the integer of the same bits: all 64 are then written.
+    fn flat_number(&mut self, Number { width, is_signed, .. }: Number) -> Result<ValRaw> {
+        Ok(match (width, is_signed) {
+            (1, false) => ValRaw::u32(u32::from(self.input.u8()?)),
+            (1, true) => ValRaw::i32(i32::from(self.input.s8()?)),
+            (2, false) => ValRaw::u32(u32::from(self.input.u16()?)),
+            (2, true) => ValRaw::i32(i32::from(self.input.s16()?)),
+            (4, _) => ValRaw::u32(self.input.u32()?),
+            (_, _) => ValRaw::u64(self.input.u64()?),
+        })
     }
 
     /// A variant takes as many flat values as its widest case; those beyond this one's are zero.
-    fn flat_variant(
-        &mut self,
-        variant: InterfaceType,
-        case: u32,
-        payload: Option<InterfaceType>,
-        dst: &mut slice::IterMut<'_, ValRaw>,
-    ) -> Result<()> {
-        let Some(count) = flat_count(self.types, variant) else { return misfit() };
+    fn flat_case(&mut self, cases: &Cases, dst: &mut slice::IterMut<'_, ValRaw>) -> Result<()> {
+        let (case, payload) = self.case(cases)?;
         let left = dst.len();
         next(dst, ValRaw::u32(case))?;
-        if let Some(payload) = payload {
-            self.flat(payload, dst)?;
+        if let Some(plan) = payload {
+            self.flat(&plan.steps, dst)?;
         }
-        for _ in left - dst.len()..count {
+        for _ in left - dst.len()..cases.flat {
             next(dst, ValRaw::u64(0))?;
         }
         Ok(())
     }
 
     /// The bits of a flags value, padded with zeroes to whole words.
-    fn flags(&mut self, count: usize) -> Result<SmallVec<[u8; 16]>> {
+    fn flags(&mut self, flags: Flags) -> Result<SmallVec<[u8; 16]>> {
+        let count = flags.count as usize;
         let bytes = self.input.raw(count.div_ceil(8))?;
         if let Some(last) = bytes.last()
             && !count.is_multiple_of(8)
@@ -548,6 +390,18 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     /// A string into the guest's memory, in its encoding: the pointer below, the length above.
     fn string(&mut self) -> Result<u64> {
         let text = self.input.string()?;
+        let is_utf8 = match self.is_utf8 {
+            Some(is_utf8) => is_utf8,
+            None => {
+                let encoding = self.cx.options().string_encoding;
+                *self.is_utf8.insert(matches!(encoding, StringEncoding::Utf8))
+            }
+        };
+        if is_utf8 {
+            let pointer = self.cx.realloc(0, 0, 1, text.len())?;
+            write(self.cx, pointer, text.as_bytes())?;
+            return pair(pointer, text.len());
+        }
         let mut pair = MaybeUninit::<[ValRaw; 2]>::uninit();
         text.linear_lower_to_flat(self.cx, InterfaceType::String, &mut pair)?;
         // SAFETY: lowering a string to flat values initialises both, or fails.
@@ -556,42 +410,38 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     }
 
     /// A list into the guest's memory: the pointer below, the length above.
-    fn list(&mut self, element: InterfaceType) -> Result<u64> {
+    fn list(&mut self, element: &Plan) -> Result<u64> {
         let length = self.input.length()?;
-        if is_number(element) {
-            return self.numbers(element, length);
-        }
-        let (pointer, total) = self.elements(element, length)?;
-        let size = Layout::of(self.types, element).size;
+        let Layout { size, align } = element.layout;
+        let (pointer, total) = self.elements(size, align, length)?;
         if size == 0 {
             bail!("a list of elements without a size");
         }
         // Not larger than what the guest has just found room for.
         let mut elements = vec![0; total];
         for slot in elements.chunks_exact_mut(size) {
-            self.store(element, slot)?;
+            self.store(&element.steps, slot)?;
         }
         write(self.cx, pointer, &elements)?;
         pair(pointer, length)
     }
 
     /// A list of numbers, which are in memory as they are in the message, as a block.
-    fn numbers(&mut self, element: InterfaceType, length: usize) -> Result<u64> {
-        let (pointer, total) = self.elements(element, length)?;
+    fn numbers(&mut self, width: u8, length: usize) -> Result<u64> {
+        let width = usize::from(width);
+        let (pointer, total) = self.elements(width, width, length)?;
         let bytes = self.input.block(total)?;
         write(self.cx, pointer, bytes)?;
         pair(pointer, length)
     }
 
     /// Room in the guest's memory for so many elements: where it begins, and its size.
-    fn elements(&mut self, element: InterfaceType, length: usize) -> Result<(usize, usize)> {
-        let layout = Layout::of(self.types, element);
-        let total = length.checked_mul(layout.size);
-        let Some(total) = total.filter(|total| u32::try_from(*total).is_ok()) else {
+    fn elements(&mut self, size: usize, align: usize, length: usize) -> Result<(usize, usize)> {
+        let total = length.checked_mul(size).filter(|total| u32::try_from(*total).is_ok());
+        let Some(total) = total else {
             bail!("a list of {length} elements is too large for the memory");
         };
-        let align = u32::try_from(layout.align)?;
-        Ok((self.cx.realloc(0, 0, align, total)?, total))
+        Ok((self.cx.realloc(0, 0, u32::try_from(align)?, total)?, total))
     }
 }
 
@@ -615,8 +465,26 @@ fn write<T>(cx: &mut LowerContext<'_, T>, offset: usize, bytes: &[u8]) -> Result
     }
 }
 
-fn put<const LEN: usize>(dst: &mut [u8], bytes: [u8; LEN]) -> Result<()> {
-    match dst.first_chunk_mut() {
+/// A number's bytes to where it is.
+#[inline]
+fn number(dst: &mut [u8], offset: Offset, bytes: &[u8]) -> Result<()> {
+    // By each width of its own, so that none is a call.
+    if let Ok(bytes) = bytes.try_into() {
+        put::<8>(dst, offset, bytes)
+    } else if let Ok(bytes) = bytes.try_into() {
+        put::<4>(dst, offset, bytes)
+    } else if let Ok(bytes) = bytes.try_into() {
+        put::<2>(dst, offset, bytes)
+    } else if let Ok(bytes) = bytes.try_into() {
+        put::<1>(dst, offset, bytes)
+    } else {
+        misfit()
+    }
+}
+
+#[inline]
+fn put<const LEN: usize>(dst: &mut [u8], offset: Offset, bytes: [u8; LEN]) -> Result<()> {
+    match dst.get_mut(offset as usize..).and_then(<[u8]>::first_chunk_mut) {
         Some(dst) => {
             *dst = bytes;
             Ok(())
@@ -640,8 +508,8 @@ fn flat_pair(dst: &mut slice::IterMut<'_, ValRaw>, pair: u64) -> Result<()> {
     next(dst, ValRaw::u32((pair >> 32) as u32))
 }
 
-/// The runtime's layout disagrees with itself; no guest can cause it.
+/// The link step refuses functions that return what they have borrowed.
 #[cold]
-fn misfit() -> Result<()> {
-    bail!("a value does not fit the place that its type has")
+fn lent() -> Result<()> {
+    bail!("a borrowed handle among results")
 }

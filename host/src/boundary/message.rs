@@ -37,6 +37,12 @@ impl Message {
         &mut self.0
     }
 
+    /// The bytes.
+    #[inline]
+    pub(super) fn into_vec(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The message for whoever is called. When it is released, its memory serves the next one.
     #[inline]
     pub(super) fn into_buffer(self) -> Buffer {

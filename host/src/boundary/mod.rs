@@ -45,12 +45,12 @@ pub mod call;
 mod function;
 mod handles;
 pub mod imports;
-mod layout;
 mod lift;
 pub mod link;
 mod lower;
 mod message;
 pub mod names;
+mod plan;
 mod shape;
 mod tally;
 pub mod types;
@@ -59,10 +59,7 @@ use std::mem;
 
 use backplane_abi::{CallContext, Exchange};
 use backplane_wire::Form;
-use wasmtime::component::{
-    __internal::{CanonicalAbiInfo, InterfaceType},
-    GuestTaskId,
-};
+use wasmtime::component::{__internal::CanonicalAbiInfo, GuestTaskId};
 
 pub use handles::{Binding, HandleError};
 
@@ -163,8 +160,14 @@ const ABI_BY_RUNTIME_TYPE: CanonicalAbiInfo =
 /// The form of the messages made and read here. Numbers are in it as they are in a guest's memory.
 const FORM: Form = Form::Local;
 
-/// A value of a type that the link step refuses; no guest gets here.
+/// Whether an address is a multiple of an alignment, which is a power of two.
+#[inline]
+const fn is_aligned(address: usize, align: usize) -> bool {
+    address & (align - 1) == 0
+}
+
+/// The runtime's layout disagrees with itself; no guest can cause it.
 #[cold]
-fn unlinked(ty: InterfaceType) -> wasmtime::Result<()> {
-    wasmtime::bail!("a value of a type that is not linked: {ty:?}")
+fn misfit<T>() -> wasmtime::Result<T> {
+    wasmtime::bail!("a value does not fit the place that its type has")
 }

@@ -390,11 +390,10 @@ impl Callee for NativeBinding {
         // SAFETY: the binding is live while `self` is, and the context and the exchange during the call.
         match unsafe { (self.0.call)(self.0.pointer, function, context, exchange) } {
             Outcome::Ready => Answer::Ready,
-            Outcome::Failed(failed) => Answer::Failed(failure(failed)),
-            Outcome::Pending(future) => Answer::Pending(Box::pin(PendingCall {
-                future: Some(future),
-                _binding: Arc::clone(&self.0),
-            })),
+            Outcome::Failed(failed) => Answer::failed(failure(failed)),
+            Outcome::Pending(future) => {
+                Answer::pending(PendingCall { future: Some(future), _binding: Arc::clone(&self.0) })
+            }
         }
     }
 

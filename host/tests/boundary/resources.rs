@@ -122,7 +122,7 @@ impl Callee for Maker {
             3 => ledger.given.push(handle()),
             _ => {
                 let message = "no such function".to_owned();
-                return Answer::Failed(Failure { kind: FailureKind::Unimplemented, message });
+                return Answer::failed(Failure { kind: FailureKind::Unimplemented, message });
             }
         }
         exchange.results = out.into_vec().into();

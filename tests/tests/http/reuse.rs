@@ -56,11 +56,11 @@ impl Callee for Waits {
         self.seen.lock().unwrap().push((milliseconds, *context));
         self.pending.fetch_add(1, Ordering::SeqCst);
         let pending = Pending(Arc::clone(&self.pending));
-        Answer::Pending(Box::pin(async move {
+        Answer::pending(async move {
             let _pending = pending;
             tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
             Ok(arguments)
-        }))
+        })
     }
 
     fn drop_resource(&self, _: u32, _: u64) {}
