@@ -51,6 +51,11 @@ impl Artifact {
         self.manifest_path == package.manifest_path
     }
 
+    /// Whether it is an integration test.
+    pub(crate) fn is_test(&self) -> bool {
+        self.profile.test && self.target.kind.iter().any(|kind| kind == "test")
+    }
+
     /// Its file with that extension.
     pub(crate) fn file(&self, extension: &str) -> Option<&PathBuf> {
         self.filenames.iter().find(|file| file.extension().is_some_and(|is| is == extension))

@@ -9,16 +9,18 @@ use std::{
 use anyhow::{Context as _, Result};
 
 /// How many tests passed and failed; prints as the line that `cargo xtask test` ends with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// What the last one that did has said of itself: a line that begins with its name and a colon.
+    pub(crate) summary: Option<String>,
 }
 
 impl Tally {
-    /// Runs a test binary, or `cargo test`, shows what it prints and counts. One that ends badly
-    /// without saying which test failed counts as one failed test.
-    pub(crate) fn run(&mut self, command: &mut Command) -> Result<()> {
+    /// Runs a test binary of that name, or `cargo test`, shows what it prints and counts. One that ends
+    /// badly without saying which test failed counts as one failed test.
+    pub(crate) fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .stdout(Stdio::piped())
@@ -31,6 +33,9 @@ impl Tally {
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
             counted.add(&line);
+            if line.strip_prefix(name).is_some_and(|rest| rest.starts_with(": ")) {
+                self.summary = Some(line.into_owned());
+            }
         }
         let status = child.wait()?;
         if !status.success() && counted.failed == 0 {
@@ -68,7 +73,7 @@ mod tests {
 
     fn shell(script: &str) -> Tally {
         let mut tally = Tally::default();
-        tally.run(Command::new("sh").args(["-c", script])).unwrap();
+        tally.run("sh", Command::new("sh").args(["-c", script])).unwrap();
         tally
     }
 
@@ -80,6 +85,12 @@ mod tests {
              exit 101",
         );
         assert_eq!(tally.to_string(), "15 passed, 2 failed");
+    }
+
+    #[test]
+    fn what_a_binary_says_of_itself_is_kept() {
+        let tally = shell("echo 'other: 2'; echo 'sh: 3 cases'; echo 'shell: 4'");
+        assert_eq!(tally.summary.as_deref(), Some("sh: 3 cases"));
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Callee for Recorder {
     fn drop_resource(&self, _: u32, _: u64) {}
 }
 
-struct Shared(Arc<Recorder>);
+pub struct Shared(pub Arc<Recorder>);
 
 impl Callee for Shared {
     fn provider(&self) -> &str {

@@ -56,12 +56,16 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>) -> Result<()> {
     ]);
 
     let tally = choice.run(workspace, &artifacts, &environment)?;
-    if let (Some(filter), Tally { passed: 0, failed: 0 }) = (choice.filter, tally) {
+    if let (Some(filter), Tally { passed: 0, failed: 0, .. }) = (choice.filter, &tally) {
         let packages = workspace.host_side().map(Package::folder_name);
-        let known: Vec<_> = packages.chain([SDK]).collect();
+        let tests = artifacts.iter().filter(|made| made.is_test()).map(|made| &*made.target.name);
+        let known: Vec<_> = packages.chain([SDK]).chain(tests).collect();
         return Err(UsageError::unknown("test or package", filter, &known));
     }
     println!("{tally}");
+    if let (Some(summary), Some(_)) = (&tally.summary, choice.filter) {
+        println!("{summary}");
+    }
     if tally.failed > 0 {
         bail!("tests failed");
     }
@@ -69,7 +73,8 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>) -> Result<()> {
 }
 
 impl<'a> Choice<'a> {
-    /// A name is that of a package or of its folder, `sdk` for the SDK's packages, else a filter.
+    /// A name is that of a package or of its folder, `sdk` for the SDK's packages, else a filter: the name
+    /// of an integration test, or a part of tests' names.
     fn new(workspace: &'a Workspace, name: Option<&'a str>) -> Self {
         let all: Vec<_> = workspace.host_side().collect();
         let Some(name) = name else { return Self { packages: all, filter: None } };
@@ -96,16 +101,27 @@ impl<'a> Choice<'a> {
         environment: &Environment,
     ) -> Result<Tally> {
         let mut tally = Tally::default();
+        // All of an integration test, where the name is that of one.
+        let whole = self.filter.filter(|name| {
+            artifacts.iter().any(|made| made.is_test() && made.target.name == **name)
+        });
+        let filter = self.filter.xor(whole);
         for package in &self.packages {
             for artifact in artifacts.iter().filter(|made| made.profile.test && made.is_of(package))
             {
                 let Some(binary) = &artifact.executable else { continue };
+                if whole.is_some_and(|name| !(artifact.is_test() && artifact.target.name == name)) {
+                    continue;
+                }
                 let kind = artifact.target.kind.first().map_or("test", String::as_str);
                 say::step(&format!("{} ({kind} {})", package.name, artifact.target.name));
                 let mut command = Command::new(binary);
                 command.current_dir(package.folder()).env("CARGO_MANIFEST_DIR", package.folder());
-                tally.run(environment.give(command.args(self.filter)))?;
+                tally.run(&artifact.target.name, environment.give(command.args(filter)))?;
             }
+        }
+        if whole.is_some() {
+            return Ok(tally);
         }
         self.run_doctests(workspace, environment, &mut tally)?;
         Ok(tally)
@@ -124,7 +140,7 @@ impl<'a> Choice<'a> {
         say::step("examples in the documentation");
         let mut command = cargo::command(workspace);
         command.args(["test", "--doc", "--no-fail-fast"]).args(cargo::select(packages()));
-        tally.run(environment.give(command.arg("--").args(self.filter)))
+        tally.run("", environment.give(command.arg("--").args(self.filter)))
     }
 }
 
