@@ -12,9 +12,10 @@ use crate::{
     config::{Config, Origin},
     http::signal::{Signal, Signals},
     observe::{
-        self,
+        self, ObserveError,
         admin::{Admin, AdminError},
         health::Health,
+        metrics::Making,
         out,
         watchdog::Watchdog,
     },
@@ -28,11 +29,15 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    /// Begins what need not wait for the configuration.
+    pub(super) fn begin() -> Result<Making, Report> {
+        observe::begin().map_err(cannot_start)
+    }
+
     /// Starts the log and the metrics, and answers on the admin address. Called once, before anything
     /// that takes its time: who asks is told that the host starts.
-    pub(super) fn start(config: &Config) -> Result<Self, Report> {
-        let metrics = observe::start(&config.log)
-            .map_err(|error| Report::failure("the host cannot start").caused_by(error))?;
+    pub(super) fn start(config: &Config, begun: Making) -> Result<Self, Report> {
+        let metrics = observe::start(&config.log, begun).map_err(cannot_start)?;
         let aside = Aside::start()?;
         let health = Health::new();
         if let Some(address) = config.admin.listen {
@@ -97,6 +102,10 @@ async fn write_lines() {
         sleep(out::LONGEST).await;
         out::write_all();
     }
+}
+
+fn cannot_start(error: ObserveError) -> Report {
+    Report::failure("the host cannot start").caused_by(error)
 }
 
 fn cannot_listen(config: &Config, error: AdminError) -> Report {

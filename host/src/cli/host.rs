@@ -24,8 +24,9 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
+        let begun = Beside::begin()?;
         let config = global.load(self.hosting.settings())?;
-        let beside = Beside::start(&config)?;
+        let beside = Beside::start(&config, begun)?;
         runtime::block_on(async {
             beside.watch(&config);
             serve(config, &beside).await

@@ -46,6 +46,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
+        let begun = Beside::begin()?;
         let name = workload_name(&self.component)?;
         let mut sources = global.sources(self.settings(&name))?;
         sources.state_folder = state_folder();
@@ -58,7 +59,7 @@ impl Run {
         if config.origin_of_admin() == Origin::Default {
             config.admin.listen = None;
         }
-        let beside = Beside::start(&config)?;
+        let beside = Beside::start(&config, begun)?;
         let code = runtime::block_on(async {
             beside.watch(&config);
             run(config, spec, &beside).await

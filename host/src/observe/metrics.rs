@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    thread::{self, JoinHandle},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,6 +21,23 @@ const SECONDS: [f64; 15] = [
 /// How often samples are folded into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// The recorder being made: its clock is measured against the system's for a millisecond, or for longer on
+/// a busy machine.
+pub struct Making(JoinHandle<Result<Metrics, ObserveError>>);
+
+impl Making {
+    /// Begins on a thread of its own.
+    pub(super) fn begin() -> Result<Self, ObserveError> {
+        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(Metrics::install);
+        thread.map(Self).map_err(ObserveError::Thread)
+    }
+
+    /// Waits until there are metrics.
+    pub(super) fn end(self) -> Result<Metrics, ObserveError> {
+        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 /// The process's metrics, to be read.
 #[derive(Clone)]
 pub struct Metrics {
@@ -27,7 +45,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn install() -> Result<Self, ObserveError> {
+    fn install() -> Result<Self, ObserveError> {
         let mut builder = PrometheusBuilder::new();
         for metric in ALL.iter().filter(|metric| metric.kind == Kind::Seconds) {
             let name = Matcher::Full(metric.name.to_owned());

@@ -14,7 +14,10 @@ pub mod metrics;
 pub mod out;
 pub mod watchdog;
 
-use crate::{config, observe::metrics::Metrics};
+use crate::{
+    config,
+    observe::metrics::{Making, Metrics},
+};
 
 /// Why the host cannot tell of itself.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,9 @@ pub enum ObserveError {
     /// There is a log already.
     #[error("the log is set up already; `observe::start` is called once in a process")]
     Log(#[from] tracing_subscriber::util::TryInitError),
+    /// No thread to make the metrics on.
+    #[error("a thread cannot be started; raise the limit of processes for this user (`ulimit -u`)")]
+    Thread(#[source] std::io::Error),
     /// There are metrics already.
     #[error("metrics are set up already; `observe::start` is called once in a process")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -40,8 +46,14 @@ pub fn start_log(config: &config::Log) -> Result<(), ObserveError> {
     log::start(config)
 }
 
-/// Starts log and metrics. Called once in a process, by commands that run something.
-pub fn start(config: &config::Log) -> Result<Metrics, ObserveError> {
+/// Begins to make the metrics, for [`start`]: what else is to be done meanwhile need not wait. Called once in
+/// a process, by commands that run something, before anything of it is counted.
+pub fn begin() -> Result<Making, ObserveError> {
+    Making::begin()
+}
+
+/// Starts the log, and has the metrics that [`begin`] has begun.
+pub fn start(config: &config::Log, metrics: Making) -> Result<Metrics, ObserveError> {
     log::start(config)?;
-    Metrics::install()
+    metrics.end()
 }

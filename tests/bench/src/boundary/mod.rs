@@ -137,7 +137,9 @@ impl Case {
 /// Runs the benchmark on the cases whose name, with its bytes, has every word of `only`.
 pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
     let log = config::Log { filter: "info".to_owned(), format: config::LogFormat::Text };
-    let _metrics = observe::start(&log).context("cannot start log and metrics")?;
+    let _metrics = observe::begin()
+        .and_then(|begun| observe::start(&log, begun))
+        .context("cannot start log and metrics")?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let data = tempfile::tempdir()?;
     let mut bench = Bench {
