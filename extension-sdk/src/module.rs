@@ -6,6 +6,7 @@ use std::{
     hint::black_box,
     mem::ManuallyDrop,
     panic::AssertUnwindSafe,
+    ptr::NonNull,
     sync::{Arc, Condvar, Mutex, PoisonError},
     task::{Context as TaskContext, Waker},
     time::Duration,
@@ -110,8 +111,15 @@ pub(crate) struct Bound<B> {
     instance: Arc<dyn Any + Send + Sync>,
 }
 
-/// A binding during a call.
-pub struct BoundRef<B: 'static>(&'static Bound<B>);
+/// A binding during a call: the pointer that its `Arc` became, which reaches the count as well. A reference
+/// would not.
+pub struct BoundRef<B: 'static>(NonNull<Bound<B>>);
+
+// SAFETY: it gives out shared references to the binding, and shares of its `Arc`: what it points to is `Sync`
+// for the one, and `Send` too for the other.
+unsafe impl<B: Send + Sync> Send for BoundRef<B> {}
+// SAFETY: as above.
+unsafe impl<B: Send + Sync> Sync for BoundRef<B> {}
 
 impl<B> Clone for BoundRef<B> {
     fn clone(&self) -> Self {
@@ -127,34 +135,40 @@ impl<B> BoundRef<B> {
     /// `pointer` must be one that `bind` returned for a binding of type `B`, before its `unbind`,
     /// and what is made of it must not be used after `unbind` without a [`keep`](Self::keep).
     unsafe fn new(pointer: BindingPtr) -> Self {
-        // SAFETY: `bind` made it from an `Arc<Bound<B>>`, which `unbind` alone gives up.
-        Self(unsafe { &*pointer.0.cast::<Bound<B>>() })
+        // SAFETY: `bind` made it from an `Arc<Bound<B>>`, and such pointers are not null.
+        Self(unsafe { NonNull::new_unchecked(pointer.0.cast_mut().cast()) })
+    }
+
+    #[inline]
+    fn get(self) -> &'static Bound<B> {
+        // SAFETY: `unbind` alone gives the `Arc` up, and by the contract of `new` nothing is used after it.
+        unsafe { &*self.0.as_ptr() }
     }
 
     /// The author's state.
     #[inline]
     pub fn binding(self) -> &'static B {
-        &self.0.binding
+        &self.get().binding
     }
 
     /// The instance's host.
     #[inline]
     pub(crate) fn host(self) -> &'static Host {
-        self.0.core.workload.host()
+        self.get().core.workload.host()
     }
 
     /// The context of a call.
     #[inline]
     pub fn context(self, call: CallContext) -> Context {
-        Context::new(&self.0.core, call)
+        Context::new(&self.get().core, call)
     }
 
     /// Keeps the binding, for a call that outlives its first poll.
     pub(crate) fn keep(self) -> Arc<Bound<B>> {
-        // SAFETY: the reference is into the `Arc` that `bind` made, and it is alive.
+        // SAFETY: the pointer is the one that `bind` made of its `Arc`, which is alive.
         unsafe {
-            Arc::increment_strong_count(self.0);
-            Arc::from_raw(self.0)
+            Arc::increment_strong_count(self.0.as_ptr());
+            Arc::from_raw(self.0.as_ptr())
         }
     }
 }
@@ -267,10 +281,10 @@ unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: 
     // SAFETY: as in `call`.
     let bound = unsafe { BoundRef::<E::Binding>::new(binding) };
     let dropped = catch(|| {
-        runtime::within(bound.host(), || bound.0.core.table.remove(resource, handle).is_some())
+        runtime::within(bound.host(), || bound.get().core.table.remove(resource, handle).is_some())
     });
     let _inside = log::inside(bound.host());
-    let workload = bound.0.core.workload.name();
+    let workload = bound.get().core.workload.name();
     match dropped {
         Ok(true) => {}
         Ok(false) => {
