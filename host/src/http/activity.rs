@@ -25,6 +25,7 @@ pub(super) struct Activity {
     is_in_head: AtomicBool,
     is_closing: AtomicBool,
     has_unread: AtomicBool,
+    is_cut: AtomicBool,
 }
 
 impl Activity {
@@ -40,6 +41,7 @@ impl Activity {
             is_in_head: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             has_unread: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
         }
     }
 
@@ -92,6 +94,15 @@ impl Activity {
 
     pub(super) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Relaxed)
+    }
+
+    /// The host cuts the connection: its client took nothing in its time.
+    pub(super) fn cut(&self) {
+        self.is_cut.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
     }
 
     /// A request's body was not read to its end.

@@ -1,7 +1,16 @@
 //! Serves one connection: its handshake, its version, and its end.
 
 use std::{
-    convert::Infallible, error::Error, future::Future, io, ops::ControlFlow, pin::Pin, sync::Arc,
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    io,
+    ops::ControlFlow,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -26,14 +35,24 @@ pub(super) struct Context {
     pub(super) serving: Serving,
     pub(super) activity: Arc<Activity>,
     pub(super) is_tls: bool,
+    end: Arc<AtomicBool>,
 }
 
-/// Serves a connection to its end. `stopped` changes when the server is to stop.
+impl Context {
+    /// Whether the server's time to finish has run out: what still runs is cut.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.end.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves a connection to its end. `stopped` changes when the server is to stop, and `end` is set when its
+/// time to finish has run out.
 pub(super) async fn serve(
     stream: TcpStream,
     tls: Option<Tls>,
     serving: Serving,
     stopped: watch::Receiver<()>,
+    end: Arc<AtomicBool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("failed to set TCP_NODELAY: {error}");
@@ -52,7 +71,8 @@ pub(super) async fn serve(
             return;
         }
     };
-    let context = Context { serving: serving.clone(), activity: Arc::new(Activity::new()), is_tls };
+    let activity = Arc::new(Activity::new());
+    let context = Context { serving: serving.clone(), activity, is_tls, end };
     speak(transport, version, Arc::new(context), stopped).await;
     drop(open);
 }

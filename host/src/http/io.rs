@@ -170,6 +170,7 @@ impl Io {
         }
         let Some(limit) = self.limit else { return Poll::Pending };
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        self.activity.cut();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client took nothing of the response in its time",

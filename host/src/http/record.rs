@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, uri::PathAndQuery};
 
-use super::connection::Context;
+use super::{connection::Context, streams::is_cutting};
 use crate::{trace::Trace, workload::Workload};
 
 /// Joins the lines about one request, in the host's log and the guest's.
@@ -60,7 +60,7 @@ enum End {
     Done,
     /// The guest failed behind its head.
     CutOff,
-    /// The client left before its end.
+    /// The client left before its end, or was cut.
     Left,
 }
 
@@ -156,6 +156,10 @@ impl Drop for Record {
         let path = self.target.as_ref().map_or("-", PathAndQuery::path);
         let tls = self.context.is_tls;
         let ended = match (self.status, self.end) {
+            (None, _) | (_, End::Left) if self.context.is_stopped() => "stopped",
+            (None, _) | (_, End::Left) if self.context.activity.is_cut() || is_cutting() => {
+                "client too slow"
+            }
             (None, _) | (_, End::Left) => "client gone",
             (Some(_), End::CutOff) => "cut off",
             (Some(_), End::Done) => "done",

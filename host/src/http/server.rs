@@ -1,6 +1,16 @@
 //! Accepts connections until it is told to stop, and then lets what runs finish.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -92,12 +102,13 @@ impl Server {
     ) -> Drained {
         let serving = serving.into();
         let (stop, stopped) = watch::channel(());
+        let end = Arc::new(AtomicBool::new(false));
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         let mut acceptor = Acceptor::new(self.listener, serving.permits());
         let serve = |(stream, permit): Accepted| {
-            let served =
-                connection::serve(stream, self.tls.clone(), serving.clone(), stopped.clone());
+            let (tls, serving, stopped) = (self.tls.clone(), serving.clone(), stopped.clone());
+            let served = connection::serve(stream, tls, serving, stopped, Arc::clone(&end));
             async move {
                 served.await;
                 drop(permit);
@@ -117,7 +128,7 @@ impl Server {
             connections.spawn(serve(waiting));
         }
         drop(stop);
-        finish(connections, serving.routes(), drain).await
+        finish(connections, serving.routes(), drain, &end).await
     }
 }
 
@@ -133,8 +144,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn finish(mut connections: JoinSet<()>, routes: &Routes, drain: Duration) -> Drained {
-    let end = Instant::now() + drain;
+async fn finish(
+    mut connections: JoinSet<()>,
+    routes: &Routes,
+    drain: Duration,
+    end: &AtomicBool,
+) -> Drained {
+    let last = Instant::now() + drain;
     let all = async {
         while let Some(ended) = connections.join_next().await {
             note_panic(ended);
@@ -143,9 +159,10 @@ async fn finish(mut connections: JoinSet<()>, routes: &Routes, drain: Duration) 
             workload.finished().await;
         }
     };
-    let is_done = timeout_at(end, all).await.is_ok();
+    let is_done = timeout_at(last, all).await.is_ok();
     let cut = connections.len();
     if !is_done {
+        end.store(true, Ordering::Relaxed);
         connections.shutdown().await;
         for workload in routes.current().targets() {
             workload.end().await;

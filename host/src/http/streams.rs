@@ -29,6 +29,12 @@ pub(super) enum Body {
 
 thread_local! {
     static BODY: Cell<Body> = const { Cell::new(Body::Unasked) };
+    static IS_CUTTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether what is dropped now is a stream whose client took nothing in its time.
+pub(super) fn is_cutting() -> bool {
+    IS_CUTTING.get()
 }
 
 impl Body {
@@ -49,14 +55,16 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
+        let stream = Some(stream);
         tokio::spawn(Stream { stream, limit: self.limit, is_behind: false, timer: None });
     }
 }
 
 pin_project! {
     struct Stream<F> {
+        // None once it was ended.
         #[pin]
-        stream: F,
+        stream: Option<F>,
         limit: Option<Duration>,
         // Whether the client has yet to take what the body gave last.
         is_behind: bool,
@@ -68,9 +76,10 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
+        let mut this = self.project();
         BODY.set(Body::Unasked);
-        if this.stream.poll(cx).is_ready() {
+        let Some(stream) = this.stream.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        if stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let Some(limit) = *this.limit else { return Poll::Pending };
@@ -86,7 +95,10 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             Some(timer) if *this.is_behind => {
                 ready!(timer.as_mut().poll(cx));
                 tracing::debug!("a stream was reset: its client took nothing of it in its time");
-                // It is dropped now, which resets it.
+                // Its drop resets it.
+                IS_CUTTING.set(true);
+                this.stream.set(None);
+                IS_CUTTING.set(false);
                 Poll::Ready(())
             }
             _ => Poll::Pending,

@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     answers::read_until,
+    observed::Log,
     support::{Host, spec, within},
 };
 
@@ -121,6 +122,7 @@ async fn a_slow_body_that_comes_has_its_time() {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut_off() {
+    let (log, _guard) = Log::capture();
     let mut spec = spec("misbehave");
     spec.limits.deadline = Some(Duration::from_secs(3600));
     let host = Host::limited([spec], |settings| settings.write_timeout = SOON).await;
@@ -128,6 +130,7 @@ async fn a_client_that_reads_nothing_is_cut_off() {
     assert_eq!(host.get("/").await.0, 200);
     // It runs no more, though its time is not over and its client is there.
     within(host.idle()).await;
+    log.until(&["access", "client too slow", "/stream"]).await;
 }
 
 #[tokio::test]

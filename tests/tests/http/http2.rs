@@ -10,7 +10,10 @@ use h2::{
 use http::{HeaderMap, Request, Response, Version};
 use tokio::net::TcpStream;
 
-use crate::support::{Host, spec, within};
+use crate::{
+    observed::Log,
+    support::{Host, spec, within},
+};
 
 /// A connection; who drops the client closes it.
 async fn connect(host: &Host) -> SendRequest<Bytes> {
@@ -226,6 +229,7 @@ async fn a_body_over_the_limit_is_refused_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn a_stream_whose_client_takes_nothing_is_reset_while_others_go_on() {
+    let (log, _guard) = Log::capture();
     let host = Host::limited([spec("misbehave")], |settings| {
         settings.write_timeout = Some(Duration::from_millis(300));
     })
@@ -246,6 +250,7 @@ async fn a_stream_whose_client_takes_nothing_is_reset_while_others_go_on() {
     };
     let error = within(reset).await;
     assert!(error.is_reset(), "{error}");
+    log.until(&["access", "client too slow", "/stream"]).await;
     assert_eq!(get(&client, "/").await.0, 200);
     within(host.idle()).await;
 }

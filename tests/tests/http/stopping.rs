@@ -12,7 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{Host, engines, spec, within};
+use crate::{
+    observed::Log,
+    support::{Host, engines, spec, within},
+};
 
 #[tokio::test]
 async fn what_runs_is_finished_and_nothing_new_is_accepted() {
@@ -60,6 +63,7 @@ async fn a_client_that_was_not_told_that_a_response_is_its_last_may_ask_again() 
 
 #[tokio::test]
 async fn what_does_not_finish_in_time_is_cut() {
+    let (log, _guard) = Log::capture();
     let mut hanging = spec("misbehave");
     hanging.limits.deadline = None;
     let mut host = Host::start_with(&engines(), [hanging], Duration::from_millis(200)).await;
@@ -68,6 +72,8 @@ async fn what_does_not_finish_in_time_is_cut() {
     assert_eq!(host.get("/").await.0, 200);
     host.ask_to_stop();
     assert_eq!(within(host.served()).await.cut, 1);
+    // The client did nothing wrong.
+    log.line(&["access", "stopped", "/hang"]);
 }
 
 #[tokio::test]
