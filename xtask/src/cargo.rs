@@ -72,18 +72,22 @@ const TOLD_BY_CARGO_RUN: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 pub(crate) fn command(workspace: &Workspace) -> Command {
     let mut command = Command::new(workspace::cargo());
     command.current_dir(&workspace.root);
-    // `cargo run` has told this program which package it is. Build scripts that watch these variables
-    // (ring's does) would run again, and half of the host would be compiled again, each time that
-    // cargo is called from here and then by hand.
+    forget_who_runs(&mut command);
+    if !say::is_terminal() {
+        command.env("CARGO_TERM_QUIET", "true");
+    }
+    command
+}
+
+/// `cargo run` has told this program which package it is. Build scripts that watch these variables
+/// (ring's does) would run again, and half of the host would be compiled again, each time that
+/// cargo is called from here and then by hand.
+pub(crate) fn forget_who_runs(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if TOLD_BY_CARGO_RUN.iter().any(|told| name.to_string_lossy().starts_with(told)) {
             command.env_remove(name);
         }
     }
-    if !say::is_terminal() {
-        command.env("CARGO_TERM_QUIET", "true");
-    }
-    command
 }
 
 /// `-p NAME` for each of the packages.

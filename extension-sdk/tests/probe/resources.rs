@@ -191,6 +191,7 @@ fn a_panic_in_a_destructor_stays_in_the_extension() {
 
 #[test]
 fn many_threads_make_and_drop_resources_at_once() {
+    const ROUNDS: u32 = if cfg!(miri) { 10 } else { 200 };
     let _turn = turn();
     let loaded = crate::probe();
     let binding = Shared(loaded.bind("{}").unwrap());
@@ -199,7 +200,7 @@ fn many_threads_make_and_drop_resources_at_once() {
         for _ in 0..4 {
             scope.spawn(|| {
                 let binding = &binding;
-                for round in 0..200_u32 {
+                for round in 0..ROUNDS {
                     let handle = thing(&binding.0, &round.to_string());
                     assert_eq!(label(&binding.0, handle).unwrap(), round.to_string());
                     drop_thing(&binding.0, handle);

@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Beside {
     aside: Aside,
     health: Health,
+    admin: Option<Admin>,
+    begun: Option<Making>,
 }
 
 impl Beside {
@@ -34,14 +36,14 @@ impl Beside {
         observe::begin().map_err(cannot_start)
     }
 
-    /// Starts the log and the metrics, and answers on the admin address. Called once, before anything
-    /// that takes its time: who asks is told that the host starts.
+    /// Starts the log and listens on the admin address. Called once, before anything that takes its time.
     pub(super) fn start(config: &Config, begun: Making) -> Result<Self, Report> {
-        let metrics = observe::start(&config.log, begun).map_err(cannot_start)?;
+        observe::start_log(&config.log).map_err(cannot_start)?;
         let aside = Aside::start()?;
-        let health = Health::new();
+        let mut beside = Self { aside, health: Health::new(), admin: None, begun: Some(begun) };
         if let Some(address) = config.admin.listen {
-            let admin = aside
+            let admin = beside
+                .aside
                 .within(|| Admin::bind(address))
                 .map_err(|error| cannot_listen(config, error))?;
             let address = admin.address();
@@ -53,19 +55,26 @@ impl Beside {
                      `admin.listen` (`--admin`), or see to it that only the monitoring reaches it"
                 );
             }
-            aside.spawn(admin.serve(health.clone(), metrics.clone()));
+            beside.admin = Some(admin);
         }
-        aside.spawn(metrics.keep_up());
-        aside.spawn(write_lines());
-        Ok(Self { aside, health })
+        beside.aside.spawn(write_lines());
+        Ok(beside)
     }
 
-    /// Watches the threads of the runtime that calls this.
-    pub(super) fn watch(&self, config: &Config) {
+    /// Waits for the metrics, and answers on the admin address from here on: who asks is told that the host
+    /// starts. Called once, before anything is counted. Watches the threads of the runtime that calls this.
+    pub(super) fn watch(&mut self, config: &Config) -> Result<(), Report> {
+        let Some(begun) = self.begun.take() else { return Ok(()) };
+        let metrics = begun.end().map_err(cannot_start)?;
+        if let Some(admin) = self.admin.take() {
+            self.aside.spawn(admin.serve(self.health.clone(), metrics.clone()));
+        }
+        self.aside.spawn(metrics.keep_up());
         if let Some(limit) = config.admin.watchdog {
             let watchdog = Watchdog::new(limit, Handle::current(), self.health.clone());
             self.aside.spawn(watchdog.run());
         }
+        Ok(())
     }
 
     /// The host's health.

@@ -26,9 +26,9 @@ impl Host {
     pub(super) fn execute(self, global: &Global) -> Result<ExitCode, Report> {
         let begun = Beside::begin()?;
         let config = global.load(self.hosting.settings())?;
-        let beside = Beside::start(&config, begun)?;
+        let mut beside = Beside::start(&config, begun)?;
         runtime::block_on(async {
-            beside.watch(&config);
+            beside.watch(&config)?;
             serve(config, &beside).await
         })?;
         Ok(ExitCode::SUCCESS)

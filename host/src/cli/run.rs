@@ -59,9 +59,9 @@ impl Run {
         if config.origin_of_admin() == Origin::Default {
             config.admin.listen = None;
         }
-        let beside = Beside::start(&config, begun)?;
+        let mut beside = Beside::start(&config, begun)?;
         let code = runtime::block_on(async {
-            beside.watch(&config);
+            beside.watch(&config)?;
             run(config, spec, &beside).await
         })?;
         Ok(ExitCode::from(code))

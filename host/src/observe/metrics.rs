@@ -33,7 +33,11 @@ impl Making {
     }
 
     /// Waits until there are metrics.
-    pub(super) fn end(self) -> Result<Metrics, ObserveError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ObserveError`] when there are some already.
+    pub fn end(self) -> Result<Metrics, ObserveError> {
         self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

@@ -6,6 +6,7 @@ mod build_extension;
 mod ci;
 mod demo;
 mod lint;
+mod miri;
 mod test;
 
 use std::path::PathBuf;
@@ -33,11 +34,14 @@ enum Task {
     },
     /// Run the tests; ends with `N passed, M failed`
     Test {
-        /// A package (`host`, `sdk`, `wire`, `keyvalue`, `tests` ...) or a part of a test's name
+        /// A package (`host`, `sdk`, `wire`, `keyvalue`, `tests` ...), an integration test (`boundary`,
+        /// `http`, `egress` ...) or a part of a test's name
         name: Option<String>,
     },
     /// Check format, lints, documentation and dependencies
     Lint,
+    /// Run the SDK's tests in Miri, which finds undefined behaviour; ends with `N passed, M failed`
+    Miri,
     /// Run a benchmark in the release profile
     Bench {
         /// Which one
@@ -62,7 +66,7 @@ enum Task {
     },
     /// Build the guest components of the examples and the tests
     BuildComponents,
-    /// Do what `.ci/run` does: lint, then test
+    /// Do what `.ci/run` does: lint, then Miri, then test
     Ci,
 }
 
@@ -77,6 +81,7 @@ impl Arguments {
             Task::Demo { check } => demo::run(workspace, check),
             Task::Test { name } => test::run(workspace, name.as_deref()),
             Task::Lint => lint::run(workspace),
+            Task::Miri => miri::run(workspace),
             Task::Bench { name, json, rest } => {
                 bench::run(workspace, &name, json.as_deref(), &rest)
             }

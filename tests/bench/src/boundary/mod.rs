@@ -138,7 +138,7 @@ impl Case {
 pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
     let log = config::Log { filter: "info".to_owned(), format: config::LogFormat::Text };
     let _metrics = observe::begin()
-        .and_then(|begun| observe::start(&log, begun))
+        .and_then(|begun| observe::start_log(&log).and_then(|()| begun.end()))
         .context("cannot start log and metrics")?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let data = tempfile::tempdir()?;
@@ -193,7 +193,7 @@ fn describe(arguments: &Arguments, calls: &Path, keyvalue: &Path) {
         println!("extension   {}", file.display());
     }
     println!(
-        "built       {}, thin LTO in the release profile, mimalloc in the host",
+        "built       {}, full LTO in the release profile, mimalloc in the host",
         if cfg!(debug_assertions) { "WITHOUT OPTIMISATION" } else { "optimised" }
     );
     println!(
