@@ -321,7 +321,12 @@ impl Root {
 const KEPT: usize = 128;
 
 /// Plans by what they are for, each in the one place that it can be in.
-struct Kept<K>(RefCell<[Option<(K, Rc<Root>)>; KEPT]>);
+struct Kept<K>(RefCell<[Option<Entry<K>>; KEPT]>);
+
+struct Entry<K> {
+    of: K,
+    root: Rc<Root>,
+}
 
 /// The parameters of a component's function: a tuple, by its number among the component's types.
 struct OfParameters {
@@ -378,7 +383,7 @@ impl<K> Kept<K> {
     #[inline]
     fn find(&self, place: usize, is: impl Fn(&K) -> bool) -> Option<Rc<Root>> {
         match self.0.borrow().get(place % KEPT) {
-            Some(Some((of, root))) if is(of) => Some(Rc::clone(root)),
+            Some(Some(entry)) if is(&entry.of) => Some(Rc::clone(&entry.root)),
             Some(_) | None => None,
         }
     }
@@ -387,7 +392,7 @@ impl<K> Kept<K> {
 #[cold]
 fn keep<K>(all: &'static LocalKey<Kept<K>>, place: usize, of: K, root: Root) -> Result<Rc<Root>> {
     let root = Rc::new(root);
-    let kept = Some((of, Rc::clone(&root)));
+    let kept = Some(Entry { of, root: Rc::clone(&root) });
     let replaced = all.try_with(|all| match all.0.borrow_mut().get_mut(place % KEPT) {
         Some(place) => std::mem::replace(place, kept),
         None => None,
