@@ -18,6 +18,10 @@
 //!   that the runtime passes with each call, for the layout and for the values alike. The link step has
 //!   held that type against the provider's; were it wrong, the message would be malformed for its
 //!   reader, which checks every byte, and no memory would be touched that the guest does not own.
+//! - *A plan of another type.* The walks follow a plan made of the runtime type (`plan`), which a thread
+//!   keeps by that type's place: for parameters by the component's types, whose address cannot become
+//!   another's while the plan is kept, for results by the function, which is linked for one component. Were
+//!   it another's, what holds for another type would hold: checked slices, a malformed message or result.
 //! - *Flat arguments of another number.* The runtime hands over a slice of the runtime type's flat
 //!   count and asserts that `[ValRaw; N]` fits in it; the link step computes the same `N`. The walks use
 //!   checked iterators: too few values are an error.

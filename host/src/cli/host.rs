@@ -1,8 +1,9 @@
 //! `backplane host`: runs the workloads of the configuration until a signal stops it.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{num::NonZero, process::ExitCode, sync::Arc};
 
 use clap::Args;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{
     beside::Beside,
@@ -44,10 +45,13 @@ async fn serve(mut config: Config, beside: &Beside) -> Result<(), Report> {
         // No component makes them: whether they can be made is known at the start all the same.
         host.make_engines().await.map_err(|error| start::report(&config, error))?;
     }
-    let mut workloads = Vec::with_capacity(specs.len());
-    for spec in specs {
-        workloads.push(workload(&config, &host, spec).await?);
-    }
+    // Several at once, for each has files to wait for and much of it is one thread's work; in order, so that
+    // of several errors the same one is told.
+    let at_once = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let workloads = stream::iter(specs.into_iter().map(|spec| workload(&config, &host, spec)))
+        .buffered(at_once)
+        .try_collect::<Vec<_>>()
+        .await?;
     start::serve(&config, beside, host, workloads).await
 }
 
