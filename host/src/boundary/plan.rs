@@ -5,9 +5,9 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     rc::Rc,
     sync::{Arc, Weak},
-    thread::LocalKey,
 };
 
 use wasmtime::{
@@ -317,48 +317,52 @@ impl Root {
     }
 }
 
-/// How many plans of each kind a thread keeps.
-const KEPT: usize = 128;
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct For {
+    /// The address of a component's types.
+    types: usize,
+    which: Which,
+}
 
-/// Plans by what they are for, each in the one place that it can be in.
-struct Kept<K>(RefCell<[Option<Entry<K>>; KEPT]>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Which {
+    /// The parameters of a function: a tuple, by its number among the types.
+    Parameters(u32),
+    /// The results of a linked function. It is linked for one component: the address says no more.
+    Results(u32),
+}
 
-struct Entry<K> {
-    of: K,
+/// The plans that a thread has made.
+struct Plans {
+    /// Those that were followed last, each in the one place that it can be in.
+    front: [Option<(For, Rc<Root>)>; FRONT],
+    all: HashMap<For, Held>,
+}
+
+struct Held {
     root: Rc<Root>,
-}
-
-/// The parameters of a component's function: a tuple, by its number among the component's types.
-struct OfParameters {
     /// Keeps the address from becoming another component's, and nothing else of its component.
-    types: Weak<ComponentTypes>,
-    number: u32,
+    _types: Option<Weak<ComponentTypes>>,
 }
 
-/// The results of a linked function. It is linked for one component: the address says no more.
-struct OfResults {
-    function: u32,
-    types: *const ComponentTypes,
-}
+const FRONT: usize = 256;
+
+/// The most plans that a thread has: then it forgets them all, those of workloads that have ended among them.
+const MOST: usize = 1 << 14;
 
 thread_local! {
-    static PARAMETERS: Kept<OfParameters> = const { Kept(RefCell::new([const { None }; KEPT])) };
-    static RESULTS: Kept<OfResults> = const { Kept(RefCell::new([const { None }; KEPT])) };
+    static PLANS: RefCell<Plans> = RefCell::new(Plans { front: [const { None }; FRONT], all: HashMap::new() });
 }
 
 /// The plan of parameters of type `ty`.
 #[inline]
 pub(super) fn of_parameters(types: &Arc<ComponentTypes>, ty: InterfaceType) -> Result<Rc<Root>> {
     let InterfaceType::Tuple(tuple) = ty else { return unlinked(ty) };
-    let number = tuple.as_u32();
-    let place = (Arc::as_ptr(types).addr() >> 4).wrapping_add(number as usize);
-    let is = |of: &OfParameters| of.number == number && of.types.as_ptr() == Arc::as_ptr(types);
-    match PARAMETERS.try_with(|kept| kept.find(place, is)) {
-        Ok(Some(root)) => Ok(root),
-        Ok(None) | Err(_) => {
-            let of = OfParameters { types: Arc::downgrade(types), number };
-            keep(&PARAMETERS, place, of, Root::new(types, ty)?)
-        }
+    let wanted = For { types: Arc::as_ptr(types).addr(), which: Which::Parameters(tuple.as_u32()) };
+    match find(wanted) {
+        Some(root) => Ok(root),
+        None => fetch(wanted, types, ty, || Some(Arc::downgrade(types))),
     }
 }
 
@@ -369,37 +373,74 @@ pub(super) fn of_results(
     types: &ComponentTypes,
     ty: InterfaceType,
 ) -> Result<Rc<Root>> {
-    let place = function as usize;
-    let is = |of: &OfResults| of.function == function && std::ptr::eq(of.types, types);
-    match RESULTS.try_with(|kept| kept.find(place, is)) {
-        Ok(Some(root)) => Ok(root),
-        Ok(None) | Err(_) => {
-            keep(&RESULTS, place, OfResults { function, types }, Root::new(types, ty)?)
-        }
+    let wanted = For { types: std::ptr::from_ref(types).addr(), which: Which::Results(function) };
+    match find(wanted) {
+        Some(root) => Ok(root),
+        None => fetch(wanted, types, ty, || None),
     }
 }
 
-impl<K> Kept<K> {
+impl For {
     #[inline]
-    fn find(&self, place: usize, is: impl Fn(&K) -> bool) -> Option<Rc<Root>> {
-        match self.0.borrow().get(place % KEPT) {
-            Some(Some(entry)) if is(&entry.of) => Some(Rc::clone(&entry.root)),
-            Some(_) | None => None,
-        }
+    fn place(self) -> usize {
+        let number = match self.which {
+            Which::Parameters(number) => number as usize * 2,
+            Which::Results(number) => number as usize * 2 + 1,
+        };
+        (self.types >> 4).wrapping_add(number) % FRONT
     }
 }
 
-#[cold]
-fn keep<K>(all: &'static LocalKey<Kept<K>>, place: usize, of: K, root: Root) -> Result<Rc<Root>> {
-    let root = Rc::new(root);
-    let kept = Some(Entry { of, root: Rc::clone(&root) });
-    let replaced = all.try_with(|all| match all.0.borrow_mut().get_mut(place % KEPT) {
-        Some(place) => std::mem::replace(place, kept),
-        None => None,
+/// A plan that was followed lately.
+#[inline]
+fn find(wanted: For) -> Option<Rc<Root>> {
+    let found = PLANS.try_with(|plans| match plans.borrow().front.get(wanted.place()) {
+        Some(Some((of, root))) if *of == wanted => Some(Rc::clone(root)),
+        Some(_) | None => None,
     });
-    // A thread that ends keeps none.
-    drop(replaced);
-    Ok(root)
+    found.ok().flatten()
+}
+
+/// A plan that was made before, or is made now.
+#[cold]
+fn fetch(
+    wanted: For,
+    types: &ComponentTypes,
+    ty: InterfaceType,
+    hold: impl FnOnce() -> Option<Weak<ComponentTypes>>,
+) -> Result<Rc<Root>> {
+    let made = PLANS.try_with(|plans| -> Result<Rc<Root>> {
+        let mut plans = plans.borrow_mut();
+        let known = plans.all.get(&wanted).map(|held| Rc::clone(&held.root));
+        let root = match known {
+            Some(root) => root,
+            None => {
+                if plans.all.len() >= MOST {
+                    plans.forget();
+                }
+                let root = Rc::new(Root::new(types, ty)?);
+                plans.all.insert(wanted, Held { root: Rc::clone(&root), _types: hold() });
+                root
+            }
+        };
+        if let Some(place) = plans.front.get_mut(wanted.place()) {
+            *place = Some((wanted, Rc::clone(&root)));
+        }
+        Ok(root)
+    });
+    match made {
+        Ok(made) => made,
+        // A thread that ends keeps none.
+        Err(_) => Root::new(types, ty).map(Rc::new),
+    }
+}
+
+impl Plans {
+    /// All of them: what is in front is right only while its address is held.
+    fn forget(&mut self) {
+        self.front.fill_with(|| None);
+        self.all.clear();
+    }
 }
 
 /// The link step refuses functions with such a type.
