@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     Failure, Own, Resource, Workload,
-    host::{form, invoke},
+    host::{Caller, form, invoke, sealed::Sealed},
     resource::{Table, take_borrow, take_own},
     time,
 };
@@ -16,7 +16,6 @@ use crate::{
 /// What a binding has beside the author's state.
 pub(crate) struct Core {
     pub(crate) workload: Workload,
-    pub(crate) table: Table,
 }
 
 /// The call that a handler answers: who calls, until when, and the resources.
@@ -33,7 +32,7 @@ impl Context {
 
     #[inline]
     pub(crate) fn table(&self) -> &'static Table {
-        &self.core.table
+        self.core.workload.table()
     }
 
     /// The workload that calls.
@@ -48,7 +47,7 @@ impl Context {
 
     /// The resources of this workload that are alive.
     pub fn live_resources(&self) -> usize {
-        self.core.table.live()
+        self.table().live()
     }
 
     /// The time left until the call's deadline; none if it has none. The host ends the call then; a
@@ -96,21 +95,30 @@ impl Context {
         function: &str,
         arguments: &(impl Encode + Sync),
     ) -> Result<R, Failure> {
-        let call = CallContext { depth: self.call.depth.saturating_add(1), ..self.call };
-        invoke(&self.core.workload, interface, function, arguments, call).await
+        let (workload, call) = self.target();
+        invoke(workload, interface, function, arguments, call).await
     }
 
     /// Reads a handle that the workload lends.
     #[doc(hidden)]
     #[inline]
     pub fn take_borrow<M: Resource>(&self, reader: &mut Reader<'_>) -> Result<Arc<M::Rep>, Error> {
-        take_borrow::<M>(&self.core.table, reader)
+        take_borrow::<M>(self.table(), reader)
     }
 
     /// Reads a handle that the workload gives away.
     #[doc(hidden)]
     pub fn take_own<M: Resource>(&self, reader: &mut Reader<'_>) -> Result<Arc<M::Rep>, Error> {
-        take_own::<M>(&self.core.table, reader)
+        take_own::<M>(self.table(), reader)
+    }
+}
+
+impl Sealed for Context {}
+
+impl Caller for Context {
+    fn target(&self) -> (&Workload, CallContext) {
+        let call = CallContext { depth: self.call.depth.saturating_add(1), ..self.call };
+        (&self.core.workload, call)
     }
 }
 

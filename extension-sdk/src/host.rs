@@ -6,7 +6,12 @@ use abi_stable::std_types::RStr;
 use backplane_abi::{CallContext, HostApiRef, HostContext, MetricKind};
 use backplane_wire::{Decode, Encode, Form};
 
-use crate::{Failure, failure::from_failed};
+use crate::{
+    Failure, FailureKind,
+    failure::from_failed,
+    resource::{Table, with_table},
+    world::FunctionName,
+};
 
 /// The host, as one extension instance sees it. Cheap to copy.
 #[derive(Clone, Copy)]
@@ -106,19 +111,20 @@ impl Histogram {
 }
 
 /// A workload that is bound to the extension. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Workload {
     id: u64,
     name: Arc<str>,
     host: Host,
+    table: Arc<Table>,
 }
 
 impl Workload {
     pub(crate) fn new(id: u64, name: &str, host: Host) -> Self {
-        Self { id, name: name.into(), host }
+        Self { id, name: name.into(), host, table: Arc::new(Table::new()) }
     }
 
-    /// The host's number for it, unique while the host runs.
+    /// The host's number for this binding of it, unique while the host runs.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -133,9 +139,28 @@ impl Workload {
         &self.host
     }
 
-    /// Calls a function that the workload exports. `arguments` is a tuple of the parameters. From
-    /// within a call of the workload's, [`Context::invoke`](crate::Context::invoke) passes the
-    /// deadline and the trace on.
+    /// The resources that it holds.
+    #[inline]
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Whether the workload exports an interface, `ns:package/name@version` as the extension's world imports
+    /// it. Known from `bind` on, where a link that needs it can be refused without.
+    pub fn exports(&self, interface: &str) -> bool {
+        let Host { context, api } = self.host;
+        // A host of ABI 3.0 calls no exports.
+        api.exports().is_some_and(|exports| {
+            // SAFETY: the context came with this API, and lives as long as the instance.
+            unsafe { exports(context, self.id, RStr::from_str(interface)) }
+        })
+    }
+
+    /// Calls a function that the workload exports. `arguments` is a tuple of the parameters. The functions that
+    /// [`generate!`](crate::generate) makes of the world's imports are this, with types. From within a call of
+    /// the workload's, [`Context::invoke`](crate::Context::invoke) passes the deadline and the trace on.
+    ///
+    /// A workload that is starting is called when it is ready: in `bind`, do not wait for it.
     ///
     /// # Errors
     ///
@@ -150,6 +175,32 @@ impl Workload {
     }
 }
 
+impl fmt::Debug for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workload").field("id", &self.id).field("name", &self.name).finish()
+    }
+}
+
+/// From where a workload's exports are called: from a call of its own, whose deadline, trace and depth go on,
+/// or from nowhere in particular.
+pub trait Caller: Sync + sealed::Sealed {
+    /// The workload, and what a call of it carries.
+    #[doc(hidden)]
+    fn target(&self) -> (&Workload, CallContext);
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Workload {}
+
+impl Caller for Workload {
+    fn target(&self) -> (&Workload, CallContext) {
+        (self, CallContext::default())
+    }
+}
+
 pub(crate) async fn invoke<R: for<'a> Decode<'a>>(
     workload: &Workload,
     interface: &str,
@@ -158,7 +209,17 @@ pub(crate) async fn invoke<R: for<'a> Decode<'a>>(
     call: CallContext,
 ) -> Result<R, Failure> {
     let form = form(&call);
-    let arguments = backplane_wire::to_vec(arguments, form);
+    // Resources among the arguments would be nobody's.
+    if !workload.exports(interface) {
+        return Err(Failure::of(
+            FailureKind::Unimplemented,
+            format_args!(
+                "the workload `{}` does not export `{interface}`, or the extension's world does not import it",
+                workload.name()
+            ),
+        ));
+    }
+    let arguments = with_table(workload.table(), || backplane_wire::to_vec(arguments, form));
     let host = workload.host;
     // SAFETY: the context came with this API, and lives as long as the instance.
     let answer = unsafe {
@@ -172,9 +233,19 @@ pub(crate) async fn invoke<R: for<'a> Decode<'a>>(
         )
     };
     let result = answer.await.into_result().map_err(from_failed)?;
-    backplane_wire::from_slice(&result, form).map_err(|error| {
+    with_table(workload.table(), || backplane_wire::from_slice(&result, form)).map_err(|error| {
         Failure::new(format_args!("result of `{interface}` function `{function}`: {error}"))
     })
+}
+
+/// What the generated functions call.
+pub async fn call<R: for<'a> Decode<'a>>(
+    caller: &impl Caller,
+    function: &FunctionName,
+    arguments: &(impl Encode + Sync),
+) -> Result<R, Failure> {
+    let (workload, call) = caller.target();
+    invoke(workload, function.interface, function.name, arguments, call).await
 }
 
 /// How integers are written in a call.

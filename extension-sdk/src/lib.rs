@@ -158,6 +158,18 @@
 //! `name` for a function, `resource_name` for a method or a static function, `resource_new` for a
 //! constructor (`resource_constructor` where the resource also has a function `new`).
 //!
+//! # Calls into a workload
+//!
+//! What the world *imports* are the interfaces that the extension calls of a workload: a broker its handler, a
+//! watcher its watches. Whether a workload exports one, with the very types, is checked when it is linked;
+//! [`Workload::exports`] says so from `bind` on. Each function becomes one of that name in the interface's
+//! module, whose first parameter says from where it is called: a [`Context`], so that the deadline, the trace
+//! and the depth of that call go on, or a [`Workload`], from a task of the extension's own. `is_exported_by`
+//! in the same module asks whether it can be called.
+//!
+//! The workload's limits, deadline and concurrency hold as for HTTP: a call waits for its turn, and fails
+//! where too many wait. A guest that traps is a [`Failure`] too. Dropping the future cancels the call.
+//!
 //! # How a call runs
 //!
 //! A handler is first polled on the thread of the calling guest. If its answer is at hand, no future
@@ -210,7 +222,7 @@ pub use config::NoConfig;
 pub use context::Context;
 pub use extension::Extension;
 pub use failure::{Failure, FailureKind};
-pub use host::{Counter, Gauge, Histogram, Host, Workload};
+pub use host::{Caller, Counter, Gauge, Histogram, Host, Workload};
 pub use list::{List, Number};
 pub use resource::{Borrow, Own, Resource};
 pub use world::Encoded;
@@ -222,6 +234,7 @@ pub mod __private {
 
     pub use crate::{
         frame::answer,
+        host::call,
         module::{BoundRef, Exported, array, concatenate, length, loaded_as_library, module},
         world::{
             FunctionName, ResourceName, World, decode, decode_list, decode_with_handles, encode,

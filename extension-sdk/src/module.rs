@@ -28,7 +28,6 @@ use crate::{
     failure::to_failed,
     log,
     panics::{catch, panicked},
-    resource::Table,
     runtime,
     world::World,
 };
@@ -255,7 +254,7 @@ unsafe extern "C" fn bind<E: Extension>(
             let (instance, workload) = (Arc::clone(&instance), workload.clone());
             async move { log::scope(instance.host, instance.extension.bind(workload, config)).await }
         })??;
-        let core = Core { workload, table: Table::new() };
+        let core = Core { workload };
         let bound = Bound { binding, core, instance };
         Ok(BindingPtr(Arc::into_raw(Arc::new(bound)).cast()))
     })
@@ -281,7 +280,9 @@ unsafe extern "C" fn drop_resource<E: Extension>(binding: BindingPtr, resource: 
     // SAFETY: as in `call`.
     let bound = unsafe { BoundRef::<E::Binding>::new(binding) };
     let dropped = catch(|| {
-        runtime::within(bound.host(), || bound.get().core.table.remove(resource, handle).is_some())
+        runtime::within(bound.host(), || {
+            bound.get().core.workload.table().remove(resource, handle).is_some()
+        })
     });
     let _inside = log::inside(bound.host());
     let workload = bound.get().core.workload.name();
@@ -316,7 +317,7 @@ fn unbind_last<E: Extension>(bound: Arc<Bound<E::Binding>>) {
 
 /// Drops what the workload has left behind, each by itself: one may panic.
 fn drop_resources(core: &Core) {
-    for rep in core.table.drain() {
+    for rep in core.workload.table().drain() {
         if let Err(failure) = catch(|| drop(rep)) {
             tracing::error!(workload = core.workload.name(), "the drop of a resource {failure}");
         }

@@ -9,6 +9,7 @@ use std::{
     cell::Cell,
     fmt,
     ops::Deref,
+    ptr::NonNull,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -95,19 +96,26 @@ impl<M: Resource> fmt::Debug for Borrow<M> {
 
 thread_local! {
     /// The table of the call that is encoding or decoding on this thread.
-    static CURRENT: Cell<Option<&'static Table>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<NonNull<Table>>> = const { Cell::new(None) };
 }
 
 /// Runs `body` with `table` as the one that handles inside of values belong to.
-pub(crate) fn with_table<T>(table: &'static Table, body: impl FnOnce() -> T) -> T {
-    struct Restore(Option<&'static Table>);
+pub(crate) fn with_table<T>(table: &Table, body: impl FnOnce() -> T) -> T {
+    struct Restore(Option<NonNull<Table>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             CURRENT.set(self.0);
         }
     }
-    let _restore = Restore(CURRENT.replace(Some(table)));
+    let _restore = Restore(CURRENT.replace(Some(NonNull::from(table))));
     body()
+}
+
+/// Uses the table of the call that is encoding or decoding, if there is one.
+fn with_current<T>(body: impl FnOnce(&Table) -> T) -> Option<T> {
+    // SAFETY: `with_table` has borrowed the table for as long as it is the current one, which it is on this
+    // thread while `with_table` runs.
+    CURRENT.get().map(|table| body(unsafe { table.as_ref() }))
 }
 
 /// A handle outside of a call belongs to no table, and is encoded as none.
@@ -115,8 +123,7 @@ const NO_HANDLE: u64 = 0;
 
 impl<M: Resource> Encode for Own<M> {
     fn encode(&self, writer: &mut Writer) {
-        let handle =
-            CURRENT.get().map(|table| table.insert(M::NUMBER, Arc::<M::Rep>::clone(&self.0)));
+        let handle = with_current(|table| table.insert(M::NUMBER, Arc::<M::Rep>::clone(&self.0)));
         writer.handle(handle.unwrap_or(NO_HANDLE));
     }
 
@@ -127,15 +134,15 @@ impl<M: Resource> Encode for Own<M> {
 
 impl<'a, M: Resource> Decode<'a> for Own<M> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
-        let table = CURRENT.get().ok_or_else(|| reader.error(Problem::DeadHandle))?;
-        take_own::<M>(table, reader).map(Self)
+        with_current(|table| take_own::<M>(table, reader).map(Self))
+            .unwrap_or_else(|| Err(reader.error(Problem::DeadHandle)))
     }
 }
 
 impl<'a, M: Resource> Decode<'a> for Borrow<M> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
-        let table = CURRENT.get().ok_or_else(|| reader.error(Problem::DeadHandle))?;
-        take_borrow::<M>(table, reader).map(Self)
+        with_current(|table| take_borrow::<M>(table, reader).map(Self))
+            .unwrap_or_else(|| Err(reader.error(Problem::DeadHandle)))
     }
 }
 

@@ -45,6 +45,23 @@ pub const CALL_FAILURES: Metric = Metric {
     labels: &["provider", "interface", "function", "kind"],
 };
 
+/// Calls of workloads by their providers.
+pub const EXPORT_CALLS: Metric = Metric {
+    name: "backplane_export_calls_total",
+    kind: Kind::Counter,
+    description: "Calls by providers of what workloads export.",
+    labels: &["workload", "provider", "interface", "function"],
+};
+
+/// Those that the workload failed to answer.
+pub const EXPORT_CALL_FAILURES: Metric = Metric {
+    name: "backplane_export_call_failures_total",
+    kind: Kind::Counter,
+    description: "Those that the workload did not answer, or was not asked: the label `kind` says what \
+                  failed. How the guest itself ended is in `backplane_requests_total`.",
+    labels: &["workload", "provider", "interface", "function", "kind"],
+};
+
 /// Calls that wait for the provider.
 pub const CALLS_PENDING: Metric = Metric {
     name: "backplane_calls_pending",
@@ -65,8 +82,9 @@ pub const HANDLES: Metric = Metric {
 pub const REQUESTS: Metric = Metric {
     name: "backplane_requests_total",
     kind: Kind::Counter,
-    description: "Requests and commands that ended. The label `ended` says how: `well`, `trap`, \
-                  `no-response`, `error`, `provider`, `host`, `cancelled` when the client left; the \
+    description: "Requests, calls of exports and commands that ended. The label `ended` says how: `well`, `trap`, \
+                  `no-response`, `error`, `provider`, `arguments`, `host`, `cancelled` when the client \
+                  left; the \
                   limit that was hit: `deadline`, `cpu`, `memory`, `table-elements`, `instances`, \
                   `tables`, `memories`, `hostcall`; or why it was refused: `queue-full`, `queue-wait`, \
                   `host-full`.",
@@ -246,9 +264,11 @@ pub const BUILD_INFO: Metric = Metric {
 };
 
 /// Every metric of the host.
-pub const ALL: [Metric; 25] = [
+pub const ALL: [Metric; 27] = [
     CALLS,
     CALL_FAILURES,
+    EXPORT_CALLS,
+    EXPORT_CALL_FAILURES,
     CALLS_PENDING,
     HANDLES,
     REQUESTS,

@@ -12,7 +12,7 @@ use backplane::{
     boundary::call::{Answer, Callee, Failure, FailureKind, LaterAnswer},
     name::{Digest, ProviderName},
     provider::{
-        Provider, WorkloadIdentity,
+        Callbacks, Provider, WorkloadIdentity,
         metadata::Refusal,
         set::{Enabled, ProviderSet, Settings, StartError},
     },
@@ -59,8 +59,9 @@ impl Host {
 
     async fn bind(&self, name: &str, config: Value) -> Result<Caller<'_>, String> {
         let provider = self.provider(name);
-        let workload = WorkloadIdentity { id: 1, name: "tests".parse().unwrap() };
-        let callee = provider.bind(&workload, &config).await.map_err(|error| error.to_string())?;
+        let workload = WorkloadIdentity { name: "tests".parse().unwrap() };
+        let bound = provider.bind(&workload, &config, &Callbacks::none()).await;
+        let callee = bound.map_err(|error| error.to_string())?;
         Ok(Caller { provider: &**provider, callee })
     }
 }

@@ -34,7 +34,10 @@ pub struct HostApi {
     /// Adds to a counter, sets a gauge or records a value, under the extension's name.
     pub metric:
         unsafe extern "C" fn(host: HostContext, kind: MetricKind, name: RStr<'_>, value: f64),
-    /// Calls a function that a bound workload exports. `workload` is the number that `bind` was given.
+    /// Calls a function that a bound workload exports. `workload` is the number that `bind` was given;
+    /// `interface` one that the extension's world imports, by the name that it has there. Resources among
+    /// the arguments are the workload's from here on, whatever comes of the call. A workload that is still
+    /// starting is called when it is ready; dropping the future cancels the call.
     #[sabi(last_prefix_field)]
     pub invoke: unsafe extern "C" fn(
         host: HostContext,
@@ -44,6 +47,10 @@ pub struct HostApi {
         arguments: Buffer,
         context: &CallContext,
     ) -> FfiFuture<Finished>,
+    /// Whether a workload that is bound, or about to be, exports an interface that the extension's world
+    /// imports by that name. Since 1.1.
+    pub exports:
+        unsafe extern "C" fn(host: HostContext, workload: u64, interface: RStr<'_>) -> bool,
 }
 
 /// How much a log line matters.

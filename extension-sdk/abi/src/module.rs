@@ -47,7 +47,7 @@ pub struct ExtensionModule {
         config: RStr<'_>,
     ) -> RResult<InstancePtr, Failed>,
     /// Makes a binding for a workload. Called when the workload starts, on a thread that may block.
-    /// `workload` is the host's number for it, unique while the host runs; `config` is the link's
+    /// `workload` is the host's number for this binding of it, unique while the host runs; `config` is the link's
     /// config, a JSON object. A binding may be refused, with the reason.
     pub bind: unsafe extern "C" fn(
         instance: InstancePtr,

@@ -153,9 +153,18 @@ fn functions<'a>(options: &Generate, source: &'a Source) -> syn::Result<Vec<Answ
 impl Generator<'_> {
     /// Refuses resources that another component would have to make.
     fn check_resources(&self) -> syn::Result<()> {
-        for answered in &self.functions {
-            let types = answered.function.params.iter().map(|param| &param.ty);
-            for ty in types.chain(&answered.function.result) {
+        let called = self.source.calls.iter().flat_map(|interface| {
+            let functions = self.source.resolve.interfaces.get(*interface).map(|i| &i.functions);
+            functions
+                .into_iter()
+                .flat_map(|all| all.values())
+                .map(|function| (*interface, function))
+        });
+        let answered =
+            self.functions.iter().map(|answered| (answered.interface, answered.function));
+        for (interface, function) in answered.chain(called) {
+            let types = function.params.iter().map(|param| &param.ty);
+            for ty in types.chain(&function.result) {
                 let foreign = self.source.any(ty, &|_, kind| match kind {
                     Some(TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id))) => {
                         self.number(*id).is_none()
@@ -168,8 +177,8 @@ impl Generator<'_> {
                         format!(
                             "function `{}` of `{}` has a resource that the world does not export; \
                              export the interface that defines it too",
-                            answered.function.name,
-                            self.source.interface_name(answered.interface)
+                            function.name,
+                            self.source.interface_name(interface)
                         ),
                     ));
                 }
@@ -220,12 +229,56 @@ impl Generator<'_> {
             .map(|id| self.types.item(*id, interface, |id| self.resource(id)));
         let docs = docs(&definition.docs);
         let handler = self.source.exports.contains(&interface).then(|| self.handler(interface));
+        let client = self.source.calls.contains(&interface).then(|| self.client(interface));
         quote! {
             #docs
             pub mod #name {
                 #(#items)*
                 #handler
+                #client
             }
+        }
+    }
+
+    /// The functions that are called of a workload.
+    fn client(&self, interface: InterfaceId) -> TokenStream {
+        let Some(definition) = self.source.resolve.interfaces.get(interface) else {
+            return TokenStream::new();
+        };
+        let text = self.source.interface_name(interface);
+        let functions = definition.functions.values().map(|function| {
+            let name = &function.name;
+            let ident = snake(name);
+            let said = docs(&function.docs);
+            let names: Vec<_> = function.params.iter().map(parameter_name).collect();
+            let types = function.params.iter();
+            let types =
+                types.map(|param| self.types.ty(&param.ty, Place::Parameter, Some(interface)));
+            let result = match &function.result {
+                Some(ty) => self.types.ty(ty, Place::Owned, Some(interface)),
+                None => quote!(()),
+            };
+            quote! {
+                #said
+                pub async fn #ident(
+                    cx: &impl ::backplane_sdk::Caller,
+                    #(#names: #types,)*
+                ) -> ::core::result::Result<#result, ::backplane_sdk::Failure> {
+                    const NAME: ::backplane_sdk::__private::FunctionName =
+                        ::backplane_sdk::__private::FunctionName { interface: #text, name: #name };
+                    ::backplane_sdk::__private::call(cx, &NAME, &(#(#names,)*)).await
+                }
+            }
+        });
+        let says =
+            format!("Whether a workload exports `{text}`, so that its functions can be called.");
+        quote! {
+            #[doc = #says]
+            pub fn is_exported_by(workload: &::backplane_sdk::Workload) -> bool {
+                workload.exports(#text)
+            }
+
+            #(#functions)*
         }
     }
 

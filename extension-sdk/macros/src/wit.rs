@@ -7,8 +7,8 @@ use std::{
 
 use proc_macro2::Span;
 use wit_parser::{
-    Function, InterfaceId, PackageId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId,
-    WorldItem, WorldKey,
+    Function, Handle, InterfaceId, PackageId, Resolve, Type, TypeDefKind, TypeId, TypeOwner,
+    WorldId, WorldItem, WorldKey,
 };
 
 use crate::options::Generate;
@@ -18,7 +18,9 @@ pub(crate) struct Source {
     pub(crate) resolve: Resolve,
     /// The interfaces that the world exports, in its order.
     pub(crate) exports: Vec<InterfaceId>,
-    /// Those, and the ones that they take types from.
+    /// The interfaces with functions that the world imports: those that are called of a workload.
+    pub(crate) calls: Vec<InterfaceId>,
+    /// All of those, and the ones that they take types from.
     pub(crate) interfaces: Vec<InterfaceId>,
     /// The files that were read.
     pub(crate) files: Vec<PathBuf>,
@@ -35,9 +37,35 @@ pub(crate) fn load(options: &Generate) -> syn::Result<Source> {
         .select_world(&packages, world.as_deref())
         .map_err(|error| syn::Error::new(span, format!("{error:#}")))?;
     let exports = exports(&resolve, world).map_err(|error| syn::Error::new(span, error))?;
-    let interfaces = with_type_owners(&resolve, &exports);
+    let provided = with_type_owners(&resolve, &exports);
+    let mut imports = imports(&resolve, world);
+    // What the extension provides itself, it does not call of another.
+    imports.retain(|import| !exports.contains(import));
+    let interfaces = with_type_owners(&resolve, &[exports.clone(), imports.clone()].concat());
     let encoded = encode(&resolve, world).map_err(|error| syn::Error::new(span, error))?;
-    Ok(Source { resolve, exports, interfaces, files, encoded })
+    let calls = Vec::new();
+    let mut source = Source { resolve, exports, calls, interfaces, files, encoded };
+    for import in imports {
+        match source.check_calls(import) {
+            Ok(()) => source.calls.push(import),
+            // Imported for a type that an export is made of: nobody said that it is called.
+            Err(_) if provided.contains(&import) => {}
+            Err(error) => return Err(syn::Error::new(span, error)),
+        }
+    }
+    Ok(source)
+}
+
+/// The interfaces with functions that the world imports, in its order.
+fn imports(resolve: &Resolve, world: WorldId) -> Vec<InterfaceId> {
+    let imports = resolve.worlds.get(world).map(|world| world.imports.values());
+    let interfaces = imports.into_iter().flatten().filter_map(|item| match item {
+        WorldItem::Interface { id, .. } => Some(*id),
+        WorldItem::Function(_) | WorldItem::Type { .. } => None,
+    });
+    let has_functions =
+        |id: &InterfaceId| resolve.interfaces.get(*id).is_some_and(|i| !i.functions.is_empty());
+    interfaces.filter(has_functions).collect()
 }
 
 fn read(options: &Generate, resolve: &mut Resolve) -> syn::Result<(Vec<PackageId>, Vec<PathBuf>)> {
@@ -214,6 +242,33 @@ impl Source {
         self.any(ty, &|_, kind| matches!(kind, Some(TypeDefKind::List(Type::U8))))
     }
 
+    /// Refuses an interface whose functions cannot be called of a workload.
+    fn check_calls(&self, interface: InterfaceId) -> Result<(), String> {
+        let Some(definition) = self.resolve.interfaces.get(interface) else { return Ok(()) };
+        for function in definition.functions.values() {
+            self.check(interface, function)?;
+            let types = function.params.iter().map(|param| &param.ty).chain(&function.result);
+            let lends = |ty: &Type| {
+                self.any(ty, &|_, kind| {
+                    matches!(kind, Some(TypeDefKind::Handle(Handle::Borrow(_))))
+                })
+            };
+            let what = if function.kind.resource().is_some() {
+                "it belongs to a resource of the workload's own"
+            } else if types.into_iter().any(lends) {
+                "it has a borrowed resource"
+            } else {
+                continue;
+            };
+            return Err(format!(
+                "function `{}` of `{}` cannot be called of a workload: {what}",
+                function.name,
+                self.interface_name(interface)
+            ));
+        }
+        Ok(())
+    }
+
     /// Refuses what a function's types may not hold yet.
     pub(crate) fn check(&self, interface: InterfaceId, function: &Function) -> Result<(), String> {
         let refused: BTreeSet<&str> = function
@@ -227,7 +282,7 @@ impl Source {
         match refused.first() {
             None => Ok(()),
             Some(text) => Err(format!(
-                "function `{}` of `{}` cannot be provided: {text}",
+                "function `{}` of `{}` cannot be provided or called: {text}",
                 function.name,
                 self.interface_name(interface)
             )),

@@ -89,6 +89,11 @@ unsafe extern "C" fn invoke(
     FfiFuture::new(async move { ROk(arguments) })
 }
 
+/// The workload exports all but what has `absent` in its name.
+unsafe extern "C" fn exports(_: HostContext, _: u64, interface: RStr<'_>) -> bool {
+    !interface.as_str().contains("absent")
+}
+
 /// An instance of an extension.
 pub struct Loaded {
     pub module: ExtensionModuleRef,
@@ -100,7 +105,8 @@ pub struct Loaded {
 impl Loaded {
     pub fn new(module: ExtensionModuleRef, config: &str) -> Result<Self, Failed> {
         let host: &TestHost = Box::leak(Box::default());
-        let api: HostApiRef = HostApi { max_level, log, metric, invoke }.leak_into_prefix();
+        let api: HostApiRef =
+            HostApi { max_level, log, metric, invoke, exports }.leak_into_prefix();
         let context = HostContext(std::ptr::from_ref(host).cast());
         // SAFETY: the host is leaked.
         let created = unsafe { module.create()(context, api, RStr::from_str(config)) };

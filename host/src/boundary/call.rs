@@ -94,6 +94,19 @@ impl FailureKind {
         }
     }
 
+    /// Its number in the ABI.
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Panicked => FailureCode::PANICKED,
+            Self::Unimplemented => FailureCode::UNIMPLEMENTED,
+            Self::BadArguments => FailureCode::BAD_ARGUMENTS,
+            Self::Unavailable => FailureCode::UNAVAILABLE,
+            Self::Deadline => FailureCode::DEADLINE,
+            Self::Denied => FailureCode::DENIED,
+            Self::Other | Self::BadAnswer => FailureCode::OTHER,
+        }
+    }
+
     /// Whether it says that the provider is not well. The others may be the doing of whoever calls.
     pub fn is_of_provider(self) -> bool {
         match self {

@@ -12,7 +12,8 @@ use super::{
     FORM, StoreState,
     call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
-    lift::{Args, LiftedHandle},
+    lift::Lifted,
+    link::LinkedResource,
     message::Message,
     names::{self, Names, bad_answer},
     shape::Shape,
@@ -28,6 +29,13 @@ use crate::{
 pub(super) struct ResourceEntry {
     pub(super) ty: ResourceType,
     pub(super) number: u32,
+}
+
+impl ResourceEntry {
+    pub(super) fn all(resources: &[LinkedResource]) -> Arc<[Self]> {
+        let entry = |r: &LinkedResource| Self { ty: r.identity.runtime_type(), number: r.number };
+        resources.iter().map(entry).collect()
+    }
 }
 
 /// What a call needs, settled when the import was linked.
@@ -87,13 +95,14 @@ impl Function {
         self: &Arc<Self>,
         state: &mut StoreState,
         task: Option<usize>,
-        args: Args,
+        args: Lifted,
     ) -> wasmtime::Result<Answer> {
         state.tally.count(self);
-        let Args { mut message, handles } = args;
+        let Lifted { mut message, handles } = args;
         let Some(handles) = handles else { return self.ask(state, task, message) };
         let mut given = SmallVec::<[Guard; 2]>::new();
-        let exchanged = self.exchange(state, message.as_mut_slice(), &handles, &mut given);
+        let own = (&*self.resources, &self.binding);
+        let exchanged = state.handles.exchange(own, message.as_mut_slice(), &handles, &mut given);
         exchanged.map_err(|error| self.refused(error))?;
         let answer = self.ask(state, task, message);
         // The provider owns them now, whatever it answers.
@@ -150,34 +159,6 @@ impl Function {
     pub(super) fn received(&self, state: &mut StoreState, message: Buffer) -> wasmtime::Result<()> {
         state.exchange.results = message;
         self.receive(state)
-    }
-
-    /// Puts the provider's handles in the place of the representations, and takes those that the
-    /// guest gives away.
-    fn exchange(
-        &self,
-        state: &mut StoreState,
-        message: &mut [u8],
-        handles: &[LiftedHandle],
-        given: &mut SmallVec<[Guard; 2]>,
-    ) -> Result<(), HandleError> {
-        for lifted in handles {
-            let entry = self
-                .resources
-                .iter()
-                .find(|entry| entry.ty == lifted.ty)
-                .ok_or(HandleError::Foreign)?;
-            let handle = state.handles.get(lifted.rep, &self.binding, entry.number)?;
-            let end = lifted.position + size_of::<u64>();
-            let Some(place) = message.get_mut(lifted.position..end) else {
-                return Err(HandleError::Stale);
-            };
-            place.copy_from_slice(&handle.to_le_bytes());
-            if lifted.owned {
-                given.push(state.handles.remove(lifted.rep)?);
-            }
-        }
-        Ok(())
     }
 
     /// Makes the results in the store ready to be lowered: the handles that the provider returned enter

@@ -7,8 +7,9 @@
 use std::{fmt, sync::Arc};
 
 use metrics::{Gauge, gauge};
+use smallvec::SmallVec;
 
-use super::call::Callee;
+use super::{call::Callee, function::ResourceEntry, lift::LiftedHandle};
 use crate::metric::{CALLS_PENDING, HANDLES};
 
 /// The provider side of a link: who is called, and what makes it another than the next one.
@@ -163,6 +164,32 @@ impl HandleTable {
         } else {
             Err(HandleError::Foreign)
         }
+    }
+
+    /// Puts the provider's handles in the place of the representations in a message that came out of a guest,
+    /// and takes those that it gives away into `given`. `own` is who gets the message: the resource types that
+    /// it may hold, and whose they are.
+    pub(super) fn exchange(
+        &mut self,
+        (resources, binding): (&[ResourceEntry], &Arc<Binding>),
+        message: &mut [u8],
+        handles: &[LiftedHandle],
+        given: &mut SmallVec<[Guard; 2]>,
+    ) -> Result<(), HandleError> {
+        for lifted in handles {
+            let entry =
+                resources.iter().find(|entry| entry.ty == lifted.ty).ok_or(HandleError::Foreign)?;
+            let handle = self.get(lifted.rep, binding, entry.number)?;
+            let end = lifted.position + size_of::<u64>();
+            let Some(place) = message.get_mut(lifted.position..end) else {
+                return Err(HandleError::Stale);
+            };
+            place.copy_from_slice(&handle.to_le_bytes());
+            if lifted.owned {
+                given.push(self.remove(lifted.rep)?);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a resource away from the guest.

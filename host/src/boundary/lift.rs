@@ -24,39 +24,40 @@ use super::{
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Run, Step},
 };
 
-/// The arguments of a call as wire values.
-pub(super) struct Args {
+/// Wire values that came out of a guest: the arguments of a call that it makes, or the results of one that was
+/// made of it.
+pub(super) struct Lifted {
     pub(super) message: Message,
     pub(super) handles: LiftedHandles,
 }
 
-/// The arguments of a call, as the runtime hands them over. `N` is the number of flat core values of the
-/// parameters, or 0 where they always come in memory.
-pub(super) struct RawArgs<const N: usize, H>(H);
+/// The same, as the runtime hands it over. `N` is the number of flat core values, or 0 where arguments always
+/// come in memory; results that do have more than pass flat.
+pub(super) struct RawLifted<const N: usize, H>(H);
 
-impl<const N: usize, H: Hold> RawArgs<N, H> {
+impl<const N: usize, H: Hold> RawLifted<N, H> {
     #[inline(always)]
-    pub(super) fn take(self) -> Result<Args> {
+    pub(super) fn take(self) -> Result<Lifted> {
         self.0.take()
     }
 }
 
 /// Where arguments are on their way through the runtime.
 pub(super) trait Hold: Send + Sync + Sized + 'static {
-    fn hold(args: Args) -> Self;
+    fn hold(args: Lifted) -> Self;
 
-    fn take(self) -> Result<Args>;
+    fn take(self) -> Result<Lifted>;
 }
 
 /// They go along.
-impl Hold for Args {
+impl Hold for Lifted {
     #[inline]
-    fn hold(args: Args) -> Self {
+    fn hold(args: Lifted) -> Self {
         args
     }
 
     #[inline]
-    fn take(self) -> Result<Args> {
+    fn take(self) -> Result<Lifted> {
         Ok(self)
     }
 }
@@ -65,7 +66,7 @@ impl Hold for Args {
 /// move of what was written a moment before costs as much as some calls do.
 pub(super) struct Kept(());
 
-/// The parts of [`Args`], each with a place of its own: they are written one by one.
+/// The parts of [`Lifted`], each with a place of its own: they are written one by one.
 struct Places {
     message: Cell<Vec<u8>>,
     handles: Cell<LiftedHandles>,
@@ -84,8 +85,8 @@ thread_local! {
 
 impl Hold for Kept {
     #[inline(always)]
-    fn hold(args: Args) -> Self {
-        let Args { message, handles } = args;
+    fn hold(args: Lifted) -> Self {
+        let Lifted { message, handles } = args;
         // Those of a call that was never made are dropped. A thread that ends makes none.
         let kept = KEPT.try_with(|kept| {
             kept.are_there.set(true);
@@ -96,9 +97,9 @@ impl Hold for Kept {
     }
 
     #[inline(always)]
-    fn take(self) -> Result<Args> {
+    fn take(self) -> Result<Lifted> {
         let kept = KEPT.try_with(|kept| match kept.are_there.replace(false) {
-            true => Some(Args {
+            true => Some(Lifted {
                 message: Message::new(kept.message.take()),
                 handles: kept.handles.take(),
             }),
@@ -131,7 +132,7 @@ pub(super) struct LiftedHandle {
 // accepts every type because the link step has compared the function's type and chosen `N` to be the
 // flat count of its parameters (see `link`). The constant size of 0 is never used to touch memory: the
 // size and alignment of the runtime type are, and both are checked in `load_root`.
-unsafe impl<const N: usize, H: Hold> ComponentType for RawArgs<N, H> {
+unsafe impl<const N: usize, H: Hold> ComponentType for RawLifted<N, H> {
     type Lower = [ValRaw; N];
     const ABI: CanonicalAbiInfo = ABI_BY_RUNTIME_TYPE;
 
@@ -141,11 +142,11 @@ unsafe impl<const N: usize, H: Hold> ComponentType for RawArgs<N, H> {
 }
 
 // SAFETY: as for `ComponentType`: the link step has checked that the runtime type is a parameter list.
-unsafe impl<const N: usize, H: Hold> ComponentNamedList for RawArgs<N, H> {}
+unsafe impl<const N: usize, H: Hold> ComponentNamedList for RawLifted<N, H> {}
 
 // SAFETY: both functions read only the arguments they are given and the guest's memory, the latter
 // through checked slices, and follow the runtime type.
-unsafe impl<const N: usize, H: Hold> Lift for RawArgs<N, H> {
+unsafe impl<const N: usize, H: Hold> Lift for RawLifted<N, H> {
     fn linear_lift_from_flat(
         cx: &mut LiftContext<'_>,
         ty: InterfaceType,
@@ -220,8 +221,8 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 
     #[inline]
-    fn finish(self) -> Args {
-        Args { message: Message::new(self.out.into_vec()), handles: self.handles }
+    fn finish(self) -> Lifted {
+        Lifted { message: Message::new(self.out.into_vec()), handles: self.handles }
     }
 
     /// Bytes of the guest's memory. Only types that lie in memory ask for it, and the runtime has refused

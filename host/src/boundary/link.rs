@@ -20,8 +20,8 @@ use super::{
     call::Answer,
     function::{Function, ResourceEntry},
     handles::Binding,
-    lift::{Args, Kept as KeptArgs, RawArgs},
-    lower::{KeptResults, RawResults},
+    lift::{Kept as KeptArgs, Lifted, RawLifted},
+    lower::{KeptResults, RawLowered},
     shape::Shape,
     types::{FunctionType, ResourceName},
 };
@@ -38,7 +38,7 @@ impl ResourceIdentity {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn runtime_type(self) -> ResourceType {
+    pub(super) fn runtime_type(self) -> ResourceType {
         ResourceType::host_dynamic(self.0)
     }
 }
@@ -75,11 +75,7 @@ pub struct LinkedImport<'a> {
 ///
 /// When the linker refuses it: it has the name already, or its engine does not do `async func`s.
 pub fn define<T: StoreData>(linker: &mut Linker<T>, import: &LinkedImport<'_>) -> Result<()> {
-    let resources: Arc<[ResourceEntry]> = import
-        .resources
-        .iter()
-        .map(|r| ResourceEntry { ty: r.identity.runtime_type(), number: r.number })
-        .collect();
+    let resources = ResourceEntry::all(import.resources);
     let number =
         |name: &ResourceName| import.resources.iter().find(|r| r.name == *name).map(|r| r.number);
     let mut instance = linker.instance(import.name)?;
@@ -158,7 +154,7 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
         Box<dyn Future<Output = Result<KeptResults<T, M>>> + Send + 'a>;
     instance.func_wrap_async(
         name,
-        move |mut store: StoreContextMut<'_, T>, args: RawArgs<N, KeptArgs>| -> Call<'_, T, M> {
+        move |mut store: StoreContextMut<'_, T>, args: RawLifted<N, KeptArgs>| -> Call<'_, T, M> {
             // The call is made here, so that an answer at hand needs no future: that of `Kept` takes
             // no memory.
             let answer = args.take().and_then(|args| {
@@ -199,10 +195,10 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
     function: Arc<Function>,
 ) -> Result<()> {
     type Call<'a, const M: usize> =
-        Pin<Box<dyn Future<Output = Result<RawResults<M>>> + Send + 'a>>;
+        Pin<Box<dyn Future<Output = Result<RawLowered<M>>> + Send + 'a>>;
     instance.func_wrap_concurrent(
         name,
-        move |store: &Accessor<T>, args: RawArgs<N, Args>| -> Call<'_, M> {
+        move |store: &Accessor<T>, args: RawLifted<N, Lifted>| -> Call<'_, M> {
             let function = Arc::clone(&function);
             Box::pin(async move {
                 // In one step with the call, for other calls of the store keep theirs there too.
@@ -211,7 +207,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                     let task = task(&mut store)?;
                     let state = store.data_mut().boundary();
                     let answer = function.call(state, task, args.take()?)?;
-                    Ok((answer, RawResults(state.take_results())))
+                    Ok((answer, RawLowered(state.take_results())))
                 })?;
                 if let Answer::Ready = answer {
                     return Ok(results);
@@ -221,7 +217,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                     let mut store = access.as_context_mut();
                     let state = store.data_mut().boundary();
                     function.received(state, message)?;
-                    Ok(RawResults(state.take_results()))
+                    Ok(RawLowered(state.take_results()))
                 })
             })
         },

@@ -19,27 +19,33 @@ use wasmtime::{
 };
 
 use super::{
-    ABI_BY_RUNTIME_TYPE, FORM, StoreData, is_aligned, misfit,
+    ABI_BY_RUNTIME_TYPE, FORM, MOST_FLAT, StoreData, is_aligned, misfit,
     names::bad_answer,
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Step},
 };
 
-/// The results of a call as wire values.
-pub(super) struct Results {
+/// Wire values on their way into a guest: the results of a call that it made, or the arguments of one that is
+/// made of it.
+pub(super) struct ToLower {
     pub(super) message: Buffer,
     /// Representations of the owned handles in the message, in order.
     pub(super) handles: LoweredHandles,
-    /// The function that answered, for the message when the answer is malformed.
+    /// The function's number: it finds the plan of the values, and the names for the message when an answer is
+    /// malformed.
     pub(super) function: u32,
 }
 
 /// Most calls return one handle or none.
 pub(super) type LoweredHandles = SmallVec<[u32; 2]>;
 
-/// The results of an `async func`. Others of the store may end before they are lowered, so that each
-/// has its own. `M` is the number of flat core values of the results, or 0 where they always go to
-/// memory.
-pub(super) struct RawResults<const M: usize>(pub(super) Results);
+/// The results of an `async func`, or the arguments of a guest's export. Others of the store may be lowered
+/// before they are, so that each has its own. `M` is the number of flat core values, or 0 where they always go
+/// to memory; arguments may have fewer.
+pub(super) struct RawLowered<const M: usize>(pub(super) ToLower);
+
+/// Arguments of a guest's export that are too many to pass flat. The runtime asks the guest for `SIZE` bytes,
+/// aligned to 8, and has them written there: it knows no size but this.
+pub(super) struct Spilled<const SIZE: u32>(pub(super) ToLower);
 
 /// The results of a `func`, which wait in the store (`StoreState`) until they are lowered: the guest
 /// has nothing else to do meanwhile. It has no size, so that the future which returns it needs no
@@ -53,7 +59,7 @@ impl<S, const M: usize> KeptResults<S, M> {
 }
 
 impl<S: StoreData, const M: usize> KeptResults<S, M> {
-    fn take<T: 'static>(cx: &mut LowerContext<'_, T>) -> Result<Results> {
+    fn take<T: 'static>(cx: &mut LowerContext<'_, T>) -> Result<ToLower> {
         let data: &mut dyn Any = cx.store.data_mut();
         match data.downcast_mut::<S>() {
             Some(data) => Ok(data.boundary().take_results()),
@@ -62,9 +68,9 @@ impl<S: StoreData, const M: usize> KeptResults<S, M> {
     }
 }
 
-// SAFETY: as for `RawArgs`: an array of `ValRaw`, types compared by the link step, `M` chosen there, and
+// SAFETY: as for `RawLifted`: an array of `ValRaw`, types compared by the link step, `M` chosen there, and
 // the constant size never used to touch memory.
-unsafe impl<const M: usize> ComponentType for RawResults<M> {
+unsafe impl<const M: usize> ComponentType for RawLowered<M> {
     type Lower = [ValRaw; M];
     const ABI: CanonicalAbiInfo = ABI_BY_RUNTIME_TYPE;
 
@@ -73,7 +79,7 @@ unsafe impl<const M: usize> ComponentType for RawResults<M> {
     }
 }
 
-// SAFETY: as for `RawResults`.
+// SAFETY: as for `RawLowered`.
 unsafe impl<S: StoreData, const M: usize> ComponentType for KeptResults<S, M> {
     type Lower = [ValRaw; M];
     const ABI: CanonicalAbiInfo = ABI_BY_RUNTIME_TYPE;
@@ -83,14 +89,29 @@ unsafe impl<S: StoreData, const M: usize> ComponentType for KeptResults<S, M> {
     }
 }
 
-// SAFETY: the link step has checked that the runtime type is a result list.
-unsafe impl<const M: usize> ComponentNamedList for RawResults<M> {}
+// SAFETY: as for `RawLowered`. `Lower` has more values than are passed flat, so that the runtime takes the way
+// through memory, and its constant size is no less than the runtime type's: the link step has chosen it by
+// that, and `linear_lower_to_memory` checks it again.
+unsafe impl<const SIZE: u32> ComponentType for Spilled<SIZE> {
+    type Lower = [ValRaw; MOST_FLAT + 1];
+    const ABI: CanonicalAbiInfo =
+        CanonicalAbiInfo { size32: SIZE, align32: 8, size64: SIZE, align64: 8, flat_count: None };
+
+    fn typecheck(_: &InterfaceType, _: &InstanceType<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+// SAFETY: the link step has checked that the runtime type is a result or parameter list.
+unsafe impl<const M: usize> ComponentNamedList for RawLowered<M> {}
+// SAFETY: as above.
+unsafe impl<const SIZE: u32> ComponentNamedList for Spilled<SIZE> {}
 // SAFETY: as above.
 unsafe impl<S: StoreData, const M: usize> ComponentNamedList for KeptResults<S, M> {}
 
-// SAFETY: both functions are those of `Results`, which initialise all of their destination or fail, and
+// SAFETY: both functions are those of `ToLower`, which initialise all of their destination or fail, and
 // write to the guest's memory only through checked slices, following the runtime type.
-unsafe impl<const M: usize> Lower for RawResults<M> {
+unsafe impl<const M: usize> Lower for RawLowered<M> {
     fn linear_lower_to_flat<T>(
         &self,
         cx: &mut LowerContext<'_, T>,
@@ -110,7 +131,31 @@ unsafe impl<const M: usize> Lower for RawResults<M> {
     }
 }
 
-// SAFETY: as for `RawResults`.
+// SAFETY: as for `RawLowered`; nothing is written flat.
+unsafe impl<const SIZE: u32> Lower for Spilled<SIZE> {
+    fn linear_lower_to_flat<T>(
+        &self,
+        _: &mut LowerContext<'_, T>,
+        _: InterfaceType,
+        _: &mut MaybeUninit<Self::Lower>,
+    ) -> Result<()> {
+        misfit()
+    }
+
+    fn linear_lower_to_memory<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+    ) -> Result<()> {
+        if cx.types.canonical_abi(&ty).size32 > SIZE {
+            return misfit();
+        }
+        self.0.lower_to_memory(cx, ty, offset)
+    }
+}
+
+// SAFETY: as for `RawLowered`.
 unsafe impl<S: StoreData, const M: usize> Lower for KeptResults<S, M> {
     fn linear_lower_to_flat<T>(
         &self,
@@ -131,7 +176,7 @@ unsafe impl<S: StoreData, const M: usize> Lower for KeptResults<S, M> {
     }
 }
 
-impl Results {
+impl ToLower {
     fn lower_to_flat<T, const M: usize>(
         &self,
         cx: &mut LowerContext<'_, T>,
@@ -201,7 +246,7 @@ struct Lowerer<'c, 'a, 'r, T: 'static> {
 }
 
 impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
-    fn new(cx: &'c mut LowerContext<'a, T>, results: &'r Results) -> Self {
+    fn new(cx: &'c mut LowerContext<'a, T>, results: &'r ToLower) -> Self {
         let input = Reader::new(&results.message, FORM);
         Self { cx, input, handles: results.handles.iter(), is_utf8: None }
     }

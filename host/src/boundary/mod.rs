@@ -1,6 +1,7 @@
 //! The boundary between a guest's memory and wire values.
 //!
-//! A call of an import that is not core goes through here: its arguments are lifted out of the guest
+//! A call of an import that is not core goes through here, and so does a call of an export by a provider
+//! ([`invoke`], the same with the roles swapped): its arguments are lifted out of the guest
 //! (`lift`) into one message, the message goes to whoever is linked ([`call`]), and the answer is
 //! lowered into the guest (`lower`). Nothing here knows any interface, any provider or any transport.
 //!
@@ -25,7 +26,12 @@
 //! - *Flat arguments of another number.* The runtime hands over a slice of the runtime type's flat
 //!   count and asserts that `[ValRaw; N]` fits in it; the link step computes the same `N`. The walks use
 //!   checked iterators: too few values are an error.
-//! - *Memory.* The constant size is 0, so the runtime itself accesses nothing by it. Every read and
+//! - *Values of a guest's export.* Arguments that pass flat are written as the most that there may be: the
+//!   runtime has room for so many and passes on those that the function has, as it does for its own dynamic
+//!   calls. Arguments that pass in memory are the one place where the runtime goes by a constant size: the link
+//!   step takes one that is no smaller than the type's, and lowering compares the two again. Results pass flat
+//!   in as many values as the type has, or through memory by its own size.
+//! - *Memory.* Elsewhere the constant size is 0, so the runtime itself accesses nothing by it. Every read and
 //!   write goes through a checked slice of the guest's memory; pointers come with the checks of bounds
 //!   and alignment that the canonical ABI asks for. Lowering fetches the slice again after each call of
 //!   the guest's `realloc`, because it fetches it for each write.
@@ -46,9 +52,11 @@
 //!   host resources is not used, since it panics on a foreign one.
 
 pub mod call;
+pub mod exports;
 mod function;
 mod handles;
 pub mod imports;
+pub mod invoke;
 mod lift;
 pub mod link;
 mod lower;
@@ -56,6 +64,7 @@ mod message;
 pub mod names;
 mod plan;
 mod shape;
+mod size;
 mod tally;
 pub mod types;
 
@@ -97,8 +106,8 @@ impl StoreState {
 
     /// Takes the results of the call that was made last.
     #[inline]
-    fn take_results(&mut self) -> lower::Results {
-        lower::Results {
+    fn take_results(&mut self) -> lower::ToLower {
+        lower::ToLower {
             message: mem::take(&mut self.exchange.results),
             handles: match self.returned.is_empty() {
                 true => lower::LoweredHandles::new(),
@@ -163,6 +172,10 @@ const ABI_BY_RUNTIME_TYPE: CanonicalAbiInfo =
 
 /// The form of the messages made and read here. Numbers are in it as they are in a guest's memory.
 const FORM: Form = Form::Local;
+
+/// How many values the canonical ABI passes flat to a function, and from one whose results a guest returns by
+/// `task.return`.
+const MOST_FLAT: usize = 16;
 
 /// Whether an address is a multiple of an alignment, which is a power of two.
 #[inline]

@@ -29,10 +29,15 @@ static NAMES: Mutex<Option<HashMap<u32, Arc<Names>>>> = Mutex::new(None);
 
 /// Keeps the names of a function until [`forget`]; the number to find them by.
 pub(super) fn register(names: &Arc<Names>) -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let id = number();
     with_names(|all| all.insert(id, Arc::clone(names)));
     id
+}
+
+/// A number that no other function has.
+pub(super) fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Ends what [`register`] began.

@@ -82,6 +82,14 @@ impl Shape {
         })
     }
 
+    /// The shape of several values that make one message.
+    pub(super) fn of_all(
+        types: &[&Type],
+        number: &dyn Fn(&ResourceName) -> Option<u32>,
+    ) -> Option<Self> {
+        types.iter().map(|ty| Self::of(ty, number)).collect::<Option<_>>().map(Self::Sequence)
+    }
+
     /// Reads a value and gives each owned handle, in order, to `found` with its resource type's
     /// number.
     pub(super) fn handles(

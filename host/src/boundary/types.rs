@@ -163,8 +163,13 @@ impl FunctionType {
 
     /// Flat core values of the result, or none where it is passed in memory (over one).
     pub fn flat_result(&self) -> Option<usize> {
+        self.flat_result_up_to(1)
+    }
+
+    /// The same where as many as `max` pass flat.
+    pub(super) fn flat_result_up_to(&self, max: usize) -> Option<usize> {
         match &self.result {
-            Some(ty) => ty.flat_count(1),
+            Some(ty) => ty.flat_count(max),
             None => Some(0),
         }
     }
@@ -269,6 +274,11 @@ impl Type {
     /// Whether a value of this type may hold an owned handle.
     pub fn has_own(&self) -> bool {
         matches!(self, Self::Own(_)) || self.parts().into_iter().any(Self::has_own)
+    }
+
+    /// Whether a value of this type may hold a borrowed handle.
+    pub(super) fn has_borrow(&self) -> bool {
+        matches!(self, Self::Borrow(_)) || self.parts().into_iter().any(Self::has_borrow)
     }
 
     fn unsupported(&self) -> Option<Unsupported> {

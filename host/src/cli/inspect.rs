@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use super::{flags::Global, output, runtime, start, table::table};
 use crate::{
-    boundary::imports::Import,
+    boundary::{exports::ExportedInterface, imports::Import},
     config::Config,
+    control,
     engine::EngineKind,
     name::Digest,
     provider::{
@@ -19,7 +20,10 @@ use crate::{
         resolve::{LinkError, resolve},
     },
     report::Report,
-    workload::{Loaded, spec::Spec},
+    workload::{
+        Loaded,
+        spec::{Link, Spec},
+    },
 };
 
 #[derive(Debug, Args)]
@@ -50,6 +54,8 @@ pub struct Component {
     pub imports: Vec<ImportRow>,
     /// The interfaces and functions that it exports.
     pub exports: Vec<String>,
+    /// Which of them a provider calls.
+    pub calls: Vec<CallRow>,
     /// What would go wrong that its types do not show.
     pub warnings: Vec<String>,
 }
@@ -63,6 +69,17 @@ pub struct ImportRow {
     #[serde(flatten)]
     pub served: Served,
     /// What to do where nobody would: the line of configuration.
+    pub remedy: Option<String>,
+}
+
+/// An interface of the component's that a provider calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CallRow {
+    /// The interface, as the component exports it.
+    pub export: String,
+    /// Who would call it; none where nobody could.
+    pub provider: Option<String>,
+    /// Why nobody could: the function and both types, or the line of configuration that chooses.
     pub remedy: Option<String>,
 }
 
@@ -108,6 +125,8 @@ pub struct Extension {
     pub digest: String,
     /// The interfaces that it provides.
     pub interfaces: Vec<String>,
+    /// The interfaces that it calls of a workload.
+    pub calls: Vec<String>,
     /// Other names under which it provides them: alias and interface.
     pub aliases: Vec<(String, String)>,
     /// Why this host would refuse it.
@@ -152,6 +171,7 @@ fn extension(file: &Path, bytes: &[u8]) -> Result<Extension, Report> {
         glibc: library.glibc,
         digest: Digest::of(bytes).to_string(),
         interfaces: library.offers.iter().map(|offer| offer.interface.to_string()).collect(),
+        calls: library.calls.iter().map(|offer| offer.interface.to_string()).collect(),
         aliases: library.metadata.aliases,
         refused: None,
     })
@@ -167,6 +187,7 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
     let host = start::look(config).await?;
     let loaded = host.load(spec).await.map_err(|error| start::report(config, error))?;
     let own = host.imports(&loaded).map_err(|error| start::report(config, error))?;
+    let exports = host.exports(&loaded);
     let links = loaded.spec().links.clone();
     let mut imports = Vec::new();
     for name in loaded.imports() {
@@ -174,7 +195,7 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         let (served, remedy) = match import {
             None => (Served::Core, None),
             Some(import) => {
-                match resolve(vec![import.clone()], host.providers(), &links, host.links()) {
+                match resolve(vec![import.clone()], &[], host.providers(), &links, host.links()) {
                     Ok(plan) => {
                         let provider = plan.joints().map(|(_, name)| name.to_string()).collect();
                         (Served::Provider { provider }, None)
@@ -189,9 +210,22 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         concurrent: loaded.kind() == EngineKind::Concurrent,
         imports,
         exports: loaded.exports(),
+        calls: exports.into_iter().filter_map(|export| called(export, &host, &links)).collect(),
         warnings: warnings(&loaded, &own),
     };
     Ok(component)
+}
+
+/// Who calls an interface that the component exports; none where nobody knows it.
+fn called(export: ExportedInterface, host: &control::Host, links: &[Link]) -> Option<CallRow> {
+    let name = export.name.to_string();
+    let row = |provider, remedy| CallRow { export: name, provider, remedy };
+    match resolve(Vec::new(), &[export], host.providers(), links, host.links()) {
+        Ok(plan) => {
+            plan.callers().next().map(|(_, provider)| row(Some(provider.to_string()), None))
+        }
+        Err(errors) => Some(row(None, errors.first().map(LinkError::to_string))),
+    }
 }
 
 /// Why nobody serves an import.
@@ -241,13 +275,24 @@ impl Component {
         let rows = self.imports.iter().map(|row| vec![row.import.clone(), row.served.text()]);
         let mut text = table(&["import", "served by"], rows.collect(), "no imports");
         text.push('\n');
-        let exports = self.exports.iter().map(|export| vec![export.clone()]).collect();
-        text.push_str(&table(&["export"], exports, "no exports"));
+        let caller = |export: &String| {
+            let call = self.calls.iter().find(|call| call.export == *export)?;
+            Some(call.provider.clone().unwrap_or_else(|| "nobody".to_owned()))
+        };
+        let exports = self.exports.iter();
+        let exports =
+            exports.map(|export| vec![export.clone(), caller(export).unwrap_or_default()]);
+        text.push_str(&table(&["export", "called by"], exports.collect(), "no exports"));
         let engine = if self.concurrent { "with" } else { "without" };
         text.push_str(&format!("\nruns in the engine {engine} component-model async\n"));
         for row in &self.imports {
             if let Some(remedy) = &row.remedy {
                 text.push_str(&format!("help: {}: {remedy}\n", row.import));
+            }
+        }
+        for call in &self.calls {
+            if let Some(remedy) = &call.remedy {
+                text.push_str(&format!("help: {}: {remedy}\n", call.export));
             }
         }
         for warning in &self.warnings {
@@ -283,6 +328,9 @@ impl Extension {
         rows.extend(self.glibc.clone().map(|glibc| ("glibc", format!("{glibc} or later"))));
         rows.push(("digest", self.digest.clone()));
         rows.push(("interfaces", self.interfaces.join("\n")));
+        if !self.calls.is_empty() {
+            rows.push(("calls", self.calls.join("\n")));
+        }
         let aliases = self.aliases.iter().map(|(alias, of)| ("alias", format!("{alias} of {of}")));
         rows.extend(aliases);
         rows.extend(self.refused.clone().map(|reason| ("refused", reason)));
@@ -318,7 +366,12 @@ mod tests {
                 ),
                 import("acme:log/sink", Served::Ambiguous { candidates: names(&["a", "b"]) }, None),
             ],
-            exports: names(&["wasi:http/incoming-handler@0.2.6"]),
+            exports: names(&["wasi:http/incoming-handler@0.2.6", "acme:mail/inbox"]),
+            calls: vec![CallRow {
+                export: "acme:mail/inbox".to_owned(),
+                provider: Some("mail".to_owned()),
+                remedy: None,
+            }],
             warnings: names(&["it waits"]),
         }
     }
@@ -337,8 +390,9 @@ mod tests {
                 "acme:mail/send nobody; not enabled: mail",
                 "acme:log/sink one of a, b",
                 "",
-                "EXPORT",
+                "EXPORT CALLED BY",
                 "wasi:http/incoming-handler@0.2.6",
+                "acme:mail/inbox mail",
                 "",
                 "runs in the engine without component-model async",
                 "help: acme:mail/send: add \"mail\" to `enable`",

@@ -91,8 +91,8 @@ impl Run {
     }
 }
 
-/// Loads the enabled extensions and runs one workload: serves HTTP until SIGTERM or SIGINT if it
-/// answers requests, else runs it as a command to its end. Returns the process's exit code.
+/// Loads the enabled extensions and runs one workload: serves until SIGTERM or SIGINT if it answers requests
+/// or an extension calls it, else runs it as a command to its end. Returns the process's exit code.
 async fn run(config: Config, spec: Spec, beside: &Beside) -> Result<u8, Report> {
     let (name, component) = (spec.name.clone(), spec.component.clone());
     let host = start::host(&config).await?;
@@ -101,7 +101,7 @@ async fn run(config: Config, spec: Spec, beside: &Beside) -> Result<u8, Report> 
         async { host.prepare(host.load(spec).await?.routed_by_default(Route::default())).await };
     let workload = prepared.await.map_err(|error| start::report(&config, error))?;
     match workload.trigger() {
-        Trigger::Http => {
+        Trigger::Http | Trigger::Calls => {
             start::serve(&config, beside, host, vec![workload]).await?;
             Ok(0)
         }
@@ -122,7 +122,8 @@ async fn run(config: Config, spec: Spec, beside: &Beside) -> Result<u8, Report> 
             component.display()
         ))
         .expected(
-            "an export of `wasi:http/incoming-handler@0.2`, `wasi:http/handler@0.3` or `wasi:cli/run`",
+            "an export of `wasi:http/incoming-handler@0.2`, `wasi:http/handler@0.3` or `wasi:cli/run`, or of an \
+             interface that an enabled extension calls",
         )),
     }
 }

@@ -1,8 +1,9 @@
 //! What `host`, `run` and `inspect` have in common: a host from the configuration, and its errors.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use futures::future::{join, join_all};
+use tokio::time::{sleep, timeout};
 
 use super::{beside::Beside, files};
 use crate::{
@@ -14,6 +15,10 @@ use crate::{
     report::Report,
     workload::Workload,
 };
+
+/// How long a stop waits for who still holds a workload that has ended: tasks of its instances that are about
+/// to be gone.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Starts the log of a command that only looks at things: it may have to warn.
 pub(super) fn log(config: &Config) -> Result<(), Report> {
@@ -86,7 +91,9 @@ pub(super) async fn serve(
         }
         tracing::info!(%signal, "stopping: finishing what runs");
         stopping.send_replace(true);
-        let drained = servers_end.join_all().await;
+        let drains =
+            workloads.iter().map(|workload| workload.drain_calls(config.shutdown_deadline));
+        let (drained, _) = join(servers_end.join_all(), join_all(drains)).await;
         let cut: usize = drained.iter().map(|drained| drained.cut).sum();
         if cut > 0 {
             tracing::warn!("{cut} requests did not end within {:?}", config.shutdown_deadline);
@@ -96,7 +103,13 @@ pub(super) async fn serve(
             workload.end().await;
         }
         // The routes and the workloads hold the bindings, which end before their providers do.
+        let dropped = join_all(workloads.iter().map(|workload| workload.dropped()));
         drop((serving, workloads));
+        if timeout(LAST, dropped).await.is_err() {
+            tracing::warn!(
+                "a workload is still in use, and its extensions are stopped all the same"
+            );
+        }
         host.shutdown().await;
         tracing::info!("stopped");
     };

@@ -5,11 +5,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    boundary::imports::{Import, ImportError, imports},
+    boundary::{
+        exports::{ExportedInterface, exports},
+        imports::{Import, ImportError, imports},
+    },
     engine::{EngineError, EngineKind, Engines, Settings as EngineSettings},
     name::WorkloadName,
     provider::{
         WorkloadIdentity,
+        calls::Callable,
         resolve::{LinkError, Plan, resolve},
         set::{Enabled, ProviderSet, Settings as ProviderSettings, StartError},
     },
@@ -94,7 +98,6 @@ pub struct Host {
     egress: Egress,
     providers: ProviderSet,
     links: Vec<Link>,
-    next_id: std::sync::atomic::AtomicU64,
 }
 
 impl Host {
@@ -137,8 +140,7 @@ impl Host {
             data: settings.data,
             enable: settings.enable,
         })?;
-        let next_id = std::sync::atomic::AtomicU64::new(1);
-        Ok(Self { engines, places, egress, providers, links: settings.links, next_id })
+        Ok(Self { engines, places, egress, providers, links: settings.links })
     }
 
     /// Makes the engines that no component has needed yet: the first that does then has not to wait.
@@ -165,7 +167,8 @@ impl Host {
     /// Settles who serves the imports of a component, without binding anything.
     fn plan(&self, loaded: &Loaded) -> Result<Plan, ControlError> {
         let imports = self.imports(loaded)?;
-        resolve(imports, &self.providers, &loaded.spec().links, &self.links)
+        let exports = self.exports(loaded);
+        resolve(imports, &exports, &self.providers, &loaded.spec().links, &self.links)
             .map_err(|errors| ControlError::Link { workload: loaded.spec().name.clone(), errors })
     }
 
@@ -189,6 +192,11 @@ impl Host {
             .map_err(|source| ControlError::Import { workload: loaded.spec().name.clone(), source })
     }
 
+    /// The interfaces that a component exports, for those who call them.
+    pub fn exports(&self, loaded: &Loaded) -> Vec<ExportedInterface> {
+        exports(loaded.component().engine(), loaded.component())
+    }
+
     /// The links that hold for workloads without their own.
     pub fn links(&self) -> &[Link] {
         &self.links
@@ -203,12 +211,15 @@ impl Host {
         let plan = self.plan(&loaded)?;
         let name = loaded.spec().name.clone();
         let link_error = |error| ControlError::Link { workload: name.clone(), errors: vec![error] };
-        let id = self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let identity = WorkloadIdentity { id, name: name.clone() };
+        let identity = WorkloadIdentity { name: name.clone() };
         let links = plan.bind(&identity).await.map_err(link_error)?;
         let mut linker = loaded.linker()?;
         links.define(&mut linker).map_err(link_error)?;
-        Ok(Arc::new(loaded.finish(&linker)?))
+        let exports = links.exports().map_err(link_error)?;
+        let workload = Arc::new(loaded.finish(&linker, exports)?);
+        let callable: Arc<dyn Callable> = Arc::<Workload>::clone(&workload);
+        links.ready(&callable);
+        Ok(workload)
     }
 
     /// Ends the providers. Called once, after the last workload has ended.

@@ -121,7 +121,7 @@ fn failed(ended: &Ended, record: Record) -> Response<Reply> {
         | Ended::Error(_)
         | Ended::Host(_)
         | Ended::With { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        Ended::Provider(_) => StatusCode::BAD_GATEWAY,
+        Ended::Provider(_) | Ended::Arguments(_) => StatusCode::BAD_GATEWAY,
         Ended::Cpu(_) | Ended::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
         Ended::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
     };

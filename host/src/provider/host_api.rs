@@ -1,5 +1,13 @@
 //! What the host answers to its native extensions.
 
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
 use abi_stable::std_types::{RResult, RStr};
 use async_ffi::{FfiFuture, FutureExt};
 use backplane_abi::{
@@ -8,31 +16,79 @@ use backplane_abi::{
 };
 use tracing::level_filters::LevelFilter;
 
+use super::Callbacks;
 use crate::name::ProviderName;
 
-/// The host's side of one instance.
-struct HostSide {
+/// The host's side of one instance. Never freed: the instance's threads may use it for ever.
+pub(super) struct HostSide {
     name: ProviderName,
+    /// The workloads that it may call, by the number that `bind` was given.
+    callable: RwLock<HashMap<u64, Arc<Callbacks>>>,
+}
+
+impl HostSide {
+    /// That of an instance which is about to be created.
+    pub(super) fn new(name: &ProviderName) -> &'static Self {
+        Box::leak(Box::new(Self { name: name.clone(), callable: RwLock::default() }))
+    }
+
+    pub(super) fn context(&'static self) -> HostContext {
+        HostContext(std::ptr::from_ref(self).cast())
+    }
+
+    /// Lets the instance call a workload that is about to be bound to it.
+    pub(super) fn callable(&'static self, callbacks: Arc<Callbacks>) -> CallableWorkload {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut callable = self.callable.write().unwrap_or_else(PoisonError::into_inner);
+        callable.insert(number, callbacks);
+        CallableWorkload { side: self, number }
+    }
+
+    fn callbacks(&self, number: u64) -> Option<Arc<Callbacks>> {
+        let callable = self.callable.read().unwrap_or_else(PoisonError::into_inner);
+        callable.get(&number).cloned()
+    }
+}
+
+/// A workload that an instance may call, as long as this lives.
+pub(super) struct CallableWorkload {
+    side: &'static HostSide,
+    number: u64,
+}
+
+impl CallableWorkload {
+    /// What it goes by.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for CallableWorkload {
+    fn drop(&mut self) {
+        let mut callable = self.side.callable.write().unwrap_or_else(PoisonError::into_inner);
+        callable.remove(&self.number);
+    }
 }
 
 /// The host's functions.
 pub(super) const API: HostApiRef = {
     const VALUE: &abi_stable::prefix_type::WithMetadata<HostApi> =
-        &abi_stable::prefix_type::WithMetadata::new(HostApi { max_level, log, metric, invoke });
+        &abi_stable::prefix_type::WithMetadata::new(HostApi {
+            max_level,
+            log,
+            metric,
+            invoke,
+            exports,
+        });
     HostApiRef(VALUE.static_as_prefix())
 };
 
-/// The context for an instance that is about to be created. Leaked: its threads may use it for ever.
-pub(super) fn context(name: &ProviderName) -> HostContext {
-    let side: &'static HostSide = Box::leak(Box::new(HostSide { name: name.clone() }));
-    HostContext(std::ptr::from_ref(side).cast())
-}
-
 /// # Safety
 ///
-/// `host` must come from [`context`].
+/// `host` must come from [`HostSide::context`].
 unsafe fn side(host: HostContext) -> &'static HostSide {
-    // SAFETY: `context` leaked a `HostSide`, and the caller passes on what it returned.
+    // SAFETY: `HostSide::new` leaked it, and the caller passes on the context that was made of it.
     unsafe { &*host.0.cast::<HostSide>() }
 }
 
@@ -82,15 +138,42 @@ unsafe extern "C" fn metric(host: HostContext, kind: MetricKind, name: RStr<'_>,
 }
 
 unsafe extern "C" fn invoke(
-    _: HostContext,
-    _: u64,
+    host: HostContext,
+    workload: u64,
     interface: RStr<'_>,
     function: RStr<'_>,
-    _: Buffer,
-    _: &CallContext,
+    arguments: Buffer,
+    context: &CallContext,
 ) -> FfiFuture<Finished> {
-    let message =
-        format!("this host does not call a workload's exports yet: `{interface}#{function}`");
-    let failed = Failed { code: FailureCode::UNIMPLEMENTED, message: message.into() };
-    std::future::ready(RResult::RErr(failed)).into_ffi()
+    // SAFETY: as in `log`.
+    let callbacks = unsafe { side(host) }.callbacks(workload);
+    let (interface, function, context) = (interface.to_string(), function.to_string(), *context);
+    async move {
+        let called = match callbacks {
+            Some(_) if context.form != 0 => {
+                let message = "a call into a workload takes its arguments in the local form";
+                Err(failed(FailureCode::BAD_ARGUMENTS, message))
+            }
+            Some(callbacks) => {
+                let called = callbacks.call(interface, function, arguments, context).await;
+                called.map_err(|failure| failed(failure.kind.code(), &failure.message))
+            }
+            None => Err(failed(FailureCode::UNAVAILABLE, "the workload is not bound")),
+        };
+        match called {
+            Ok(results) => RResult::ROk(results),
+            Err(failed) => RResult::RErr(failed),
+        }
+    }
+    .into_ffi()
+}
+
+fn failed(code: u32, message: &str) -> Failed {
+    Failed { code, message: message.into() }
+}
+
+unsafe extern "C" fn exports(host: HostContext, workload: u64, interface: RStr<'_>) -> bool {
+    // SAFETY: as in `log`.
+    let callbacks = unsafe { side(host) }.callbacks(workload);
+    callbacks.is_some_and(|callbacks| callbacks.has(interface.as_str()))
 }

@@ -8,7 +8,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::Offer;
-use super::world::{self, WorldError};
+use super::world::{self, World, WorldError};
 
 /// What a file says of itself.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -33,6 +33,8 @@ pub struct Library {
     pub metadata: Metadata,
     /// The interfaces that it provides.
     pub offers: Vec<Offer>,
+    /// The interfaces that it calls of a workload.
+    pub calls: Vec<Offer>,
     /// The newest glibc symbol version that it needs.
     pub glibc: Option<String>,
 }
@@ -131,11 +133,11 @@ impl Library {
         check_glibc(glibc.as_deref())?;
         let world = section(WORLD_SECTION)
             .ok_or_else(|| Refusal::BadMetadata(format!("no `{WORLD_SECTION}` section")))?;
-        let mut offers = world::offers(world).map_err(Refusal::BadWorld)?;
+        let World { mut offers, calls } = world::read(world).map_err(Refusal::BadWorld)?;
         for (alias, interface) in &metadata.aliases {
             world::add_alias(&mut offers, alias, interface).map_err(Refusal::BadWorld)?;
         }
-        Ok(Self { metadata, offers, glibc })
+        Ok(Self { metadata, offers, calls, glibc })
     }
 
     /// Reads a library file.

@@ -3,6 +3,7 @@
 //! A provider is loaded from the host's config, says which interfaces it offers, and is bound to each
 //! workload that links to it. Nothing here knows what any interface is for.
 
+pub mod calls;
 pub mod folder;
 mod host_api;
 pub mod metadata;
@@ -11,6 +12,7 @@ pub mod resolve;
 pub mod set;
 pub mod world;
 
+pub use calls::Callbacks;
 pub use native::NativeConfig;
 
 use std::sync::Arc;
@@ -33,9 +35,19 @@ pub trait Provider: Send + Sync + 'static {
     /// The interfaces that it provides. The same as long as it lives.
     fn offers(&self) -> &[Offer];
 
+    /// The interfaces that it calls of the workloads that are bound to it. The same as long as it lives.
+    fn calls(&self) -> &[Offer] {
+        &[]
+    }
+
     /// Makes a binding for a workload. Called once for each link of the workload, before its first
-    /// instance. Dropping the binding ends it.
-    fn bind(&self, workload: &WorkloadIdentity, config: &serde_json::Value) -> Bound;
+    /// instance. Dropping the binding ends it. `callbacks` are the way back into the workload.
+    fn bind(
+        &self,
+        workload: &WorkloadIdentity,
+        config: &serde_json::Value,
+        callbacks: &Arc<Callbacks>,
+    ) -> Bound;
 
     /// Ends the provider. Called once, after its last binding was dropped.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
@@ -52,8 +64,6 @@ pub struct BindError(pub String);
 /// A workload as providers know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkloadIdentity {
-    /// Unique while the host runs.
-    pub id: u64,
     /// Its name.
     pub name: WorkloadName,
 }

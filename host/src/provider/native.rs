@@ -38,7 +38,8 @@ use futures::future::BoxFuture;
 use libloading::os::unix::{Library as Dl, RTLD_LOCAL, RTLD_NOW};
 
 use super::{
-    BindError, Bound, Offer, Provider, WorkloadIdentity, host_api,
+    BindError, Bound, Callbacks, Offer, Provider, WorkloadIdentity,
+    host_api::{self, CallableWorkload, HostSide},
     metadata::{Library, Refusal},
 };
 use crate::{
@@ -50,6 +51,7 @@ use crate::{
 pub(crate) struct Native {
     name: ProviderName,
     offers: Vec<Offer>,
+    calls: Vec<Offer>,
     instance: Arc<Instance>,
 }
 
@@ -86,6 +88,7 @@ impl NativeConfig {
 pub(crate) struct Declared {
     name: ProviderName,
     offers: Vec<Offer>,
+    calls: Vec<Offer>,
 }
 
 impl Declared {
@@ -96,7 +99,8 @@ impl Declared {
     /// [`Refusal`], as [`Native::load`] without running it.
     pub(crate) fn read(config: &NativeConfig) -> Result<Self, Refusal> {
         let (_, _, library) = config.read()?;
-        Ok(Self { name: config.name.clone(), offers: library.offers })
+        let Library { offers, calls, .. } = library;
+        Ok(Self { name: config.name.clone(), offers, calls })
     }
 }
 
@@ -109,7 +113,11 @@ impl Provider for Declared {
         &self.offers
     }
 
-    fn bind(&self, _: &WorkloadIdentity, _: &serde_json::Value) -> Bound {
+    fn calls(&self) -> &[Offer] {
+        &self.calls
+    }
+
+    fn bind(&self, _: &WorkloadIdentity, _: &serde_json::Value, _: &Arc<Callbacks>) -> Bound {
         Box::pin(async { Err(BindError("the extension was read, not loaded".to_owned())) })
     }
 
@@ -140,7 +148,8 @@ impl Native {
         let offers = number(library.offers, &library.metadata.aliases, &description)?;
         let settings = with_data_folder(&config.config, &description, data)?;
         let instance = Instance::create(module, &config.name, &settings)?;
-        Ok(Self { name: config.name.clone(), offers, instance: Arc::new(instance) })
+        let (name, calls) = (config.name.clone(), library.calls);
+        Ok(Self { name, offers, calls, instance: Arc::new(instance) })
     }
 }
 
@@ -263,12 +272,22 @@ impl Provider for Native {
         &self.offers
     }
 
-    fn bind(&self, workload: &WorkloadIdentity, config: &serde_json::Value) -> Bound {
-        let instance = Arc::clone(&self.instance);
+    fn calls(&self) -> &[Offer] {
+        &self.calls
+    }
+
+    fn bind(
+        &self,
+        workload: &WorkloadIdentity,
+        config: &serde_json::Value,
+        callbacks: &Arc<Callbacks>,
+    ) -> Bound {
+        let (instance, callbacks) = (Arc::clone(&self.instance), Arc::clone(callbacks));
         let (name, workload, config) = (self.name.clone(), workload.clone(), config.clone());
         Box::pin(async move {
-            let bound =
-                tokio::task::spawn_blocking(move || instance.bind(name, &workload, &config));
+            let bound = tokio::task::spawn_blocking(move || {
+                instance.bind(name, &workload, &config, callbacks)
+            });
             match bound.await {
                 Ok(bound) => bound.map(|binding| Arc::new(binding) as Arc<dyn Callee>),
                 Err(error) => Err(BindError(format!("binding did not end: {error}"))),
@@ -289,6 +308,7 @@ impl Provider for Native {
 /// A created instance. Shut down once, when asked to or at the latest when dropped.
 struct Instance {
     module: ExtensionModuleRef,
+    host: &'static HostSide,
     /// None once it has shut down.
     pointer: RwLock<Option<InstancePtr>>,
 }
@@ -299,13 +319,14 @@ impl Instance {
         name: &ProviderName,
         config: &serde_json::Value,
     ) -> Result<Self, Refusal> {
-        let host = host_api::context(name);
+        let host = HostSide::new(name);
         let config = config.to_string();
         // SAFETY: the context is leaked and made for this instance; the API is static.
-        let created =
-            unsafe { (module.create())(host, host_api::API, RStr::from(config.as_str())) };
+        let created = unsafe {
+            (module.create())(host.context(), host_api::API, RStr::from(config.as_str()))
+        };
         match created {
-            RResult::ROk(pointer) => Ok(Self { module, pointer: RwLock::new(Some(pointer)) }),
+            RResult::ROk(pointer) => Ok(Self { module, host, pointer: RwLock::new(Some(pointer)) }),
             RResult::RErr(failed) => Err(Refusal::BadConfig(failed.message.into_string())),
         }
     }
@@ -315,6 +336,7 @@ impl Instance {
         name: ProviderName,
         workload: &WorkloadIdentity,
         config: &serde_json::Value,
+        callbacks: Arc<Callbacks>,
     ) -> Result<NativeBinding, BindError> {
         let config = match config {
             serde_json::Value::Null => "{}".to_owned(),
@@ -325,11 +347,12 @@ impl Instance {
         let Some(instance) = *pointer else {
             return Err(BindError("the provider has shut down".to_owned()));
         };
+        let callable = self.host.callable(callbacks);
         // SAFETY: the instance is live while the lock is held; the strings live through the call.
         let bound = unsafe {
             (self.module.bind())(
                 instance,
-                workload.id,
+                callable.number(),
                 RStr::from(workload.name.as_str()),
                 RStr::from(config.as_str()),
             )
@@ -342,6 +365,7 @@ impl Instance {
                 name,
                 workload: workload.name.clone(),
                 _instance: Arc::clone(self),
+                _callable: callable,
             }))),
             RResult::RErr(failed) => Err(BindError(failed.message.into_string())),
         }
@@ -374,6 +398,8 @@ struct BindingInner {
     name: ProviderName,
     workload: WorkloadName,
     _instance: Arc<Instance>,
+    /// Lets the extension call the workload, until it is unbound.
+    _callable: CallableWorkload,
 }
 
 impl Callee for NativeBinding {

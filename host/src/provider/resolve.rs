@@ -4,11 +4,17 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use wasmtime::component::Linker;
 
-use super::{BindError, Offer, Provider, WorkloadIdentity, set::ProviderSet};
+use super::{
+    BindError, Offer, Provider, WorkloadIdentity,
+    calls::{self, Callable, Callbacks, CalledFunction, Calls, Ready},
+    set::ProviderSet,
+};
 use crate::{
     boundary::{
         Binding, StoreData,
+        exports::ExportedInterface,
         imports::Import,
+        invoke::{Called, Export},
         link::{LinkedImport, LinkedResource, define},
         types::{FunctionType, Mismatch, ResourceName},
     },
@@ -101,6 +107,55 @@ pub enum LinkError {
         /// The difference.
         mismatch: Box<Mismatch>,
     },
+    /// The provider calls a function of the component's with other types.
+    #[error("`{export}#{function}` differs in {}: provider `{provider}` calls it with `{}`, the component exports it with `{}`; build the component against the provider's WIT, or use a version of the provider that has the component's", mismatch.part, mismatch.used, mismatch.offered)]
+    ExportMismatch {
+        /// The interface that the component exports.
+        export: InterfaceName,
+        /// The function.
+        function: String,
+        /// The provider.
+        provider: ProviderName,
+        /// The difference.
+        mismatch: Box<Mismatch>,
+    },
+    /// The provider calls a function that the component's interface does not have.
+    #[error(
+        "the component exports `{export}` without `{function}`, which provider `{provider}` calls; build the component against the provider's WIT"
+    )]
+    NoExportedFunction {
+        /// The interface that the component exports.
+        export: InterfaceName,
+        /// The function.
+        function: String,
+        /// The provider.
+        provider: ProviderName,
+    },
+    /// The provider calls a function whose types do not cross.
+    #[error("`{export}#{function}` cannot be called by provider `{provider}`: {reason}")]
+    Uncallable {
+        /// The interface that the component exports.
+        export: InterfaceName,
+        /// The function.
+        function: String,
+        /// The provider.
+        provider: ProviderName,
+        /// Why.
+        reason: String,
+    },
+    /// Several providers call what the component exports, and config does not say which is meant.
+    #[error(
+        "{} could call `{export}`, which the component exports, in more than one way; say which is meant: add `[[links]]` with `target = \"{export}\"` and `provider = \"{first}\"`",
+        list(candidates)
+    )]
+    AmbiguousCaller {
+        /// The interface.
+        export: InterfaceName,
+        /// Who calls it.
+        candidates: Vec<ProviderName>,
+        /// The first of them, for the example.
+        first: ProviderName,
+    },
     /// Interfaces that share a resource type are linked to different providers.
     #[error(
         "`{import}` uses the resource `{resource}` of `{owner}`, but the one is linked to {here} and the other to {there}; a resource cannot pass between them. Link both to the same provider with the same config"
@@ -151,6 +206,7 @@ fn enabled(known: &[ProviderName], more: &str) -> String {
 /// The imports of a component, each with the provider that is to serve it.
 pub struct Plan {
     joints: Vec<Joint>,
+    callers: Vec<Caller>,
 }
 
 struct Joint {
@@ -164,13 +220,22 @@ struct Joint {
     config: serde_json::Value,
 }
 
-/// Settles who serves each import. `links` are the workload's own, `defaults` the host's.
+/// A provider that calls what a component exports.
+struct Caller {
+    provider: Arc<dyn Provider>,
+    config: serde_json::Value,
+    calls: Vec<Calls>,
+}
+
+/// Settles who serves each import of a component, and what they call of its `exports`. `links` are the
+/// workload's own, `defaults` the host's.
 ///
 /// # Errors
 ///
 /// Every [`LinkError`] there is, not the first alone.
 pub fn resolve(
     imports: Vec<Import>,
+    exports: &[ExportedInterface],
     providers: &ProviderSet,
     links: &[Link],
     defaults: &[Link],
@@ -185,7 +250,70 @@ pub fn resolve(
     if errors.is_empty() {
         errors = join_groups(&mut joints);
     }
-    if errors.is_empty() { Ok(Plan { joints }) } else { Err(errors) }
+    let mut callers = Vec::new();
+    for export in exports {
+        if let Err(error) = call(export, &joints, providers, links, defaults, &mut callers) {
+            errors.push(error);
+        }
+    }
+    if errors.is_empty() { Ok(Plan { joints, callers }) } else { Err(errors) }
+}
+
+/// Settles who calls an interface that the component exports: whoever a link says, else the only provider
+/// that does. An interface that nobody calls is nobody's fault.
+fn call(
+    export: &ExportedInterface,
+    joints: &[Joint],
+    providers: &ProviderSet,
+    links: &[Link],
+    defaults: &[Link],
+    callers: &mut Vec<Caller>,
+) -> Result<(), LinkError> {
+    let name = export.name.to_string();
+    let link = |links| best_link(&name, &export.name, links);
+    let candidates: Vec<_> =
+        providers.iter().filter(|provider| calls::calls(&***provider, export)).collect();
+    let linked = link(links).or_else(|| link(defaults)).and_then(|link| {
+        let provider = candidates.iter().find(|provider| *provider.name() == link.provider)?;
+        Some((Arc::clone(provider), link.config.clone()))
+    });
+    let (provider, config) = match (linked, candidates.as_slice()) {
+        (Some(linked), _) => linked,
+        (None, []) => return Ok(()),
+        (None, [only]) => (Arc::clone(only), config_of(export, &***only, joints)?),
+        (None, [first, ..]) => {
+            return Err(LinkError::AmbiguousCaller {
+                export: export.name.clone(),
+                candidates: candidates.iter().map(|provider| provider.name().clone()).collect(),
+                first: first.name().clone(),
+            });
+        }
+    };
+    let calls = calls::settle(&*provider, export)?;
+    let key = (provider.name(), &config);
+    match callers.iter_mut().find(|caller| (caller.provider.name(), &caller.config) == key) {
+        Some(caller) => caller.calls.extend(calls),
+        None => callers.push(Caller { provider, config, calls }),
+    }
+    Ok(())
+}
+
+/// With which config a provider calls that is linked to imports of the component as well: the same.
+fn config_of(
+    export: &ExportedInterface,
+    provider: &dyn Provider,
+    joints: &[Joint],
+) -> Result<serde_json::Value, LinkError> {
+    let mut same = joints.iter().filter(|joint| joint.provider.name() == provider.name());
+    let config = same.next().map(|joint| joint.config.clone()).unwrap_or_default();
+    if same.any(|joint| joint.config != config) {
+        return Err(LinkError::AmbiguousCaller {
+            export: export.name.clone(),
+            candidates: vec![provider.name().clone()],
+            first: provider.name().clone(),
+        });
+    }
+    Ok(config)
 }
 
 fn joint(
@@ -194,7 +322,8 @@ fn joint(
     links: &[Link],
     defaults: &[Link],
 ) -> Result<Joint, LinkError> {
-    let link = best_link(&import, links).or_else(|| best_link(&import, defaults));
+    let link = |links| best_link(&import.name, &import.interface, links);
+    let link = link(links).or_else(|| link(defaults));
     let (provider, config) = match link {
         Some(link) => (linked(&import, link, providers)?, link.config.clone()),
         None => (only_provider(&import, providers)?, serde_json::Value::Null),
@@ -214,18 +343,18 @@ fn joint(
     Ok(Joint { functions, defines, resources: Vec::new(), provider, config, import })
 }
 
-/// The most specific link for an import: by its own name, by interface and version, by interface, by
+/// The most specific link for an import or export: by its own name, by interface and version, by interface, by
 /// package.
-fn best_link<'a>(import: &Import, links: &'a [Link]) -> Option<&'a Link> {
+fn best_link<'a>(name: &str, interface: &InterfaceName, links: &'a [Link]) -> Option<&'a Link> {
     let rank = |link: &Link| match &link.target {
-        LinkTarget::Named(name) if *name == import.name => Some(3),
-        LinkTarget::Interface(name) if *name == import.interface => Some(2),
-        LinkTarget::Interface(name)
-            if name.version().is_none() && name.is_same_interface(&import.interface) =>
+        LinkTarget::Named(target) if target == name => Some(3),
+        LinkTarget::Interface(target) if target == interface => Some(2),
+        LinkTarget::Interface(target)
+            if target.version().is_none() && target.is_same_interface(interface) =>
         {
             Some(1)
         }
-        LinkTarget::Package(package) if package == import.interface.package() => Some(0),
+        LinkTarget::Package(package) if package == interface.package() => Some(0),
         LinkTarget::Named(_) | LinkTarget::Interface(_) | LinkTarget::Package(_) => None,
     };
     // The first of equals: `max_by_key` would take the last.
@@ -422,35 +551,68 @@ impl Plan {
         self.joints.iter().map(|joint| (&joint.import, joint.provider.name()))
     }
 
+    /// Which provider calls which interface of the component's.
+    pub fn callers(&self) -> impl Iterator<Item = (&InterfaceName, &ProviderName)> {
+        self.callers.iter().flat_map(|caller| {
+            caller.calls.iter().map(|calls| (&calls.interface, caller.provider.name()))
+        })
+    }
+
     /// Binds the workload to its providers, once for each provider and config.
     ///
     /// # Errors
     ///
     /// [`LinkError::Refused`] with the provider's reason.
     pub async fn bind(self, workload: &WorkloadIdentity) -> Result<Links, LinkError> {
-        let mut bindings: Vec<Arc<Binding>> = Vec::with_capacity(self.joints.len());
-        for (index, joint) in self.joints.iter().enumerate() {
-            let same = self.joints.iter().take(index).position(|other| other.key() == joint.key());
-            let binding = match same.and_then(|same| bindings.get(same)) {
-                Some(binding) => Arc::clone(binding),
-                None => {
-                    let bound = joint.provider.bind(workload, &joint.config).await;
-                    Binding::new(bound.map_err(|reason| LinkError::Refused {
-                        provider: joint.provider.name().clone(),
-                        reason,
-                    })?)
-                }
-            };
-            bindings.push(binding);
+        let Self { joints, callers } = self;
+        let (mut bindings, mut number) = (Vec::<Bound>::new(), 0);
+        let wanted = joints.iter().map(|joint| (&joint.provider, &joint.config));
+        for key in wanted.chain(callers.iter().map(|caller| (&caller.provider, &caller.config))) {
+            if bindings.iter().any(|bound| bound.is_for(key)) {
+                continue;
+            }
+            let (provider, config) = key;
+            let caller = callers.iter().find(|caller| {
+                caller.provider.name() == provider.name() && caller.config == *config
+            });
+            let calls = caller.map(|caller| caller.calls.clone()).unwrap_or_default();
+            let (callbacks, ready) = Callbacks::new(&calls, &mut number);
+            let bound = provider.bind(workload, config, &callbacks).await;
+            let callee = bound.map_err(|reason| LinkError::Refused {
+                provider: provider.name().clone(),
+                reason,
+            })?;
+            bindings.push(Bound {
+                provider: Arc::clone(provider),
+                config: config.clone(),
+                binding: Binding::new(callee),
+                calls,
+                ready,
+            });
         }
-        Ok(Links { joints: self.joints, bindings })
+        Ok(Links { joints, bindings })
     }
 }
 
-/// The imports of a component, each with the binding that serves it.
+/// A binding that was made.
+struct Bound {
+    provider: Arc<dyn Provider>,
+    config: serde_json::Value,
+    binding: Arc<Binding>,
+    calls: Vec<Calls>,
+    ready: Ready,
+}
+
+impl Bound {
+    fn is_for(&self, (provider, config): (&Arc<dyn Provider>, &serde_json::Value)) -> bool {
+        self.provider.name() == provider.name() && self.config == *config
+    }
+}
+
+/// The imports of a component and what is called of it, each with its binding.
 pub struct Links {
     joints: Vec<Joint>,
-    bindings: Vec<Arc<Binding>>,
+    bindings: Vec<Bound>,
 }
 
 impl Links {
@@ -460,13 +622,17 @@ impl Links {
     ///
     /// [`LinkError::Define`] with the linker's words.
     pub fn define<T: StoreData>(&self, linker: &mut Linker<T>) -> Result<(), LinkError> {
-        for (joint, binding) in self.joints.iter().zip(&self.bindings) {
+        for joint in &self.joints {
+            let key = (&joint.provider, &joint.config);
+            let Some(bound) = self.bindings.iter().find(|bound| bound.is_for(key)) else {
+                continue;
+            };
             let import = LinkedImport {
                 name: &joint.import.name,
                 functions: &joint.functions,
                 defines: &joint.defines,
                 resources: &joint.resources,
-                binding,
+                binding: &bound.binding,
             };
             define(linker, &import).map_err(|error| LinkError::Define {
                 import: joint.import.name.clone(),
@@ -474,5 +640,46 @@ impl Links {
             })?;
         }
         Ok(())
+    }
+
+    /// What the providers call of the component, each at the place that is its number.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Uncallable`] when types do not cross.
+    pub fn exports<T: StoreData + Send>(&self) -> Result<Vec<Export<T>>, LinkError> {
+        let mut exports = Vec::new();
+        for bound in &self.bindings {
+            let same =
+                self.joints.iter().filter(|joint| bound.is_for((&joint.provider, &joint.config)));
+            let resources: Vec<_> = same.flat_map(|joint| joint.defines.clone()).collect();
+            for calls in &bound.calls {
+                let interface = calls.interface.to_string();
+                for CalledFunction { name, ty, index } in &calls.functions {
+                    let called = Called {
+                        interface: &interface,
+                        function: name,
+                        ty,
+                        resources: &resources,
+                        binding: &bound.binding,
+                    };
+                    let export = Export::new(*index, &called);
+                    exports.push(export.map_err(|error| LinkError::Uncallable {
+                        export: calls.interface.clone(),
+                        function: name.clone(),
+                        provider: bound.provider.name().clone(),
+                        reason: error.to_string(),
+                    })?);
+                }
+            }
+        }
+        Ok(exports)
+    }
+
+    /// Lets the providers call the workload, which is ready.
+    pub fn ready(self, workload: &Arc<dyn Callable>) {
+        for bound in self.bindings {
+            bound.ready.send_replace(Some(Arc::downgrade(workload)));
+        }
     }
 }

@@ -45,14 +45,23 @@ pub enum WorldError {
     },
 }
 
-/// The interfaces that the world in `package` exports. Functions and resource types are numbered in
-/// the order in which an extension's description lists them: interface by interface, as the world has
-/// them.
+/// What a world says of its provider.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The interfaces that it exports: those that the provider offers. Functions and resource types are
+    /// numbered in the order in which an extension's description lists them: interface by interface, as the
+    /// world has them.
+    pub offers: Vec<Offer>,
+    /// The interfaces with functions that it imports: those that the provider calls of a workload.
+    pub calls: Vec<Offer>,
+}
+
+/// Reads the world in `package`.
 ///
 /// # Errors
 ///
 /// [`WorldError`] when the bytes are not a WIT package with one world.
-pub fn offers(package: &[u8]) -> Result<Vec<Offer>, WorldError> {
+pub fn read(package: &[u8]) -> Result<World, WorldError> {
     let malformed = |error: &dyn std::fmt::Display| WorldError::Malformed(error.to_string());
     let (resolve, package) = match decode(package).map_err(|error| malformed(&error))? {
         DecodedWasm::WitPackage(resolve, package) => (resolve, package),
@@ -64,16 +73,21 @@ pub fn offers(package: &[u8]) -> Result<Vec<Offer>, WorldError> {
     };
     let [world] = worlds.as_slice() else { return Err(WorldError::Worlds(worlds.len())) };
     let Some(world) = resolve.worlds.get(*world) else { return Err(WorldError::Worlds(0)) };
+    let interface = |item: &WorldItem| match item {
+        WorldItem::Interface { id, .. } => Some(*id),
+        WorldItem::Function(_) | WorldItem::Type { .. } => None,
+    };
     let (mut functions, mut resources) = (0, 0);
-    world
-        .exports
-        .values()
-        .filter_map(|item| match item {
-            WorldItem::Interface { id, .. } => Some(*id),
-            WorldItem::Function(_) | WorldItem::Type { .. } => None,
-        })
-        .map(|id| offer(&resolve, id, &mut functions, &mut resources))
-        .collect()
+    let offers = world.exports.values().filter_map(interface);
+    let offers = offers.map(|id| offer(&resolve, id, &mut functions, &mut resources));
+    let offers = offers.collect::<Result<Vec<_>, _>>()?;
+    let calls = world.imports.values().filter_map(interface);
+    let calls = calls.map(|id| offer(&resolve, id, &mut 0, &mut 0));
+    let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
+    // Types alone, and what the provider offers itself, are imported for what other interfaces are made of.
+    let offered = |call: &Offer| offers.iter().any(|offer| offer.interface == call.interface);
+    calls.retain(|call| !call.functions.is_empty() && !offered(call));
+    Ok(World { offers, calls })
 }
 
 /// Adds `alias` as another name of `interface`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use backplane_abi::CallContext;
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 
@@ -21,8 +22,9 @@ impl Workload {
         let workload = Arc::clone(self);
         let (limits, guest_progress) = (&self.spec().limits, Arc::clone(&progress));
         let guest = Box::pin(async move {
+            let context = CallContext::default();
             let mut store =
-                workload.template.store(workload.engine(), None).map_err(Ended::Host)?;
+                workload.template.store(workload.engine(), context).map_err(Ended::Host)?;
             let result = workload.call_run(&mut store).await;
             let result = result.or_else(|error| match error.downcast_ref::<I32Exit>() {
                 Some(I32Exit(code)) => Ok(*code),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use wasmtime::PoolConcurrencyLimitError;
 
 use super::{limits::Denied, spec::Limits};
-use crate::boundary::call::CallError;
+use crate::boundary::call::{CallError, Failure};
 
 /// How a guest's request or command ended, other than well.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum Ended {
     /// It trapped, for a provider failed and its interface has no case for that.
     #[error("{}: {}", .0, .0.failure)]
     Provider(CallError),
+    /// A provider called it with what the function does not take.
+    #[error("a provider called the guest wrongly: {0}")]
+    Arguments(Failure),
     /// As many run as may; the request was not begun and may be sent again.
     #[error("{0}")]
     Refused(Busy),
@@ -142,6 +145,9 @@ impl Ended {
         if let Some(error) = error.downcast_ref::<CallError>() {
             return Self::Provider(error.clone());
         }
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return Self::Arguments(failure.clone());
+        }
         let cause = error.root_cause().to_string();
         if let Some((parts, limit)) = Parts::exceeded(&cause, limits) {
             return Self::Parts { parts, limit, source: error };
@@ -169,6 +175,7 @@ impl Ended {
             Self::Parts { parts: Parts::Memories, .. } => "memories",
             Self::Hostcall { .. } => "hostcall",
             Self::Provider(_) => "provider",
+            Self::Arguments(_) => "arguments",
             Self::Refused(Busy::Queue(_)) => "queue-full",
             Self::Refused(Busy::Wait { .. }) => "queue-wait",
             Self::Refused(Busy::Instances(_) | Busy::Pool(_)) => "host-full",
@@ -194,6 +201,7 @@ impl Ended {
             Self::With { cause, .. } => cause.limit(),
             Self::Trap(_)
             | Self::Provider(_)
+            | Self::Arguments(_)
             | Self::NoResponse
             | Self::Error(_)
             | Self::Host(_) => None,
@@ -211,6 +219,7 @@ impl Ended {
             Self::Deadline(_)
             | Self::Cpu(_)
             | Self::Provider(_)
+            | Self::Arguments(_)
             | Self::Refused(_)
             | Self::NoResponse
             | Self::Error(_)

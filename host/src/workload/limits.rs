@@ -192,10 +192,9 @@ impl<T> Guarded<T> {
         guest: Guest<T>,
         progress: Arc<Progress>,
         cpu: Option<Duration>,
-        deadline: Option<Duration>,
+        deadline: Option<(Duration, Instant)>,
         seconds: Histogram,
     ) -> Self {
-        let deadline = deadline.map(|after| (after, Instant::now() + after));
         Self {
             guest: Some(guest),
             progress,
@@ -305,6 +304,12 @@ fn thread_time() -> Duration {
 pub(super) fn monotonic_after(after: Duration) -> u64 {
     let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
     u64::try_from((now + after).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How long it is until `deadline`, such a time.
+pub(super) fn until_monotonic(deadline: u64) -> Duration {
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+    Duration::from_nanos(deadline).saturating_sub(now)
 }
 
 #[cfg(test)]

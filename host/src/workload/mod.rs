@@ -3,6 +3,8 @@
 //! Nothing here knows how requests arrive, or which providers answer the imports that are not core.
 
 mod admission;
+mod caller;
+mod calls;
 mod command;
 mod config_store;
 pub mod core;
@@ -17,6 +19,7 @@ mod state;
 mod stdio;
 
 pub use admission::Places;
+pub use calls::MAX_DEPTH;
 pub use ended::{Busy, Ended};
 pub use instances::{OneAtATime, ResponseBody, thread_idles};
 pub use prepare::{Loaded, PrepareError, Trigger, Workload};

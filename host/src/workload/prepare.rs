@@ -3,10 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 use wasmtime::{
-    Engine,
-    component::{Component, InstancePre, Linker},
+    Engine, Store,
+    component::{Component, Instance, InstancePre, Linker},
 };
 use wasmtime_wasi::{p2, p3};
 use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{p2 as http_p2, p3 as http_p3};
 use super::{
     Ended, State,
     admission::{Admission, Places},
+    calls::{Exported, Running},
     core,
     egress::{self, Egress, Grants},
     instances::{Instances, OneAtATime, Plan},
@@ -21,7 +22,7 @@ use super::{
     state::Template,
 };
 use crate::{
-    boundary::imports::imports,
+    boundary::{imports::imports, invoke::Export},
     engine::{CompileError, Compiled, EngineKind, Engines},
     metric::{
         GUEST_CPU_SECONDS, INSTANCES, INSTANCES_ENDED, INSTANCES_STARTED, LIMITS_HIT,
@@ -109,7 +110,9 @@ pub enum Trigger {
     Http,
     /// It is a `wasi:cli/run` command.
     Command,
-    /// Nothing of the host's: it is reached through the interfaces it exports.
+    /// A provider calls what it exports.
+    Calls,
+    /// Nothing: nobody calls what it exports.
     None,
 }
 
@@ -121,6 +124,7 @@ pub struct Loaded {
     places: Places,
     compiled: Compiled,
     engines: Engines,
+    runtime: Handle,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -150,6 +154,7 @@ impl Loaded {
             places: Places::new(engines),
             compiled,
             engines: engines.clone(),
+            runtime: Handle::current(),
         })
     }
 
@@ -213,14 +218,19 @@ impl Loaded {
         Ok(linker)
     }
 
-    /// Makes the workload from its component and everything it imports.
-    pub fn finish(self, linker: &Linker<State>) -> Result<Workload, PrepareError> {
+    /// Makes the workload from its component and everything it imports. `exports` are the functions that its
+    /// providers call, each at the place that is its number.
+    pub fn finish(
+        self,
+        linker: &Linker<State>,
+        exports: Vec<Export<State>>,
+    ) -> Result<Workload, PrepareError> {
         let pre = linker
             .instantiate_pre(&self.compiled.component)
             .map_err(|error| self.link_error(error.into()))?;
         let (http, command) =
             triggers(&self, &pre).map_err(|error| self.link_error(error.into()))?;
-        let reason = http.as_ref().and_then(|http| self.one_at_a_time(http));
+        let reason = self.one_at_a_time();
         let mut spec = self.spec;
         let workload = spec.name.clone();
         if http.is_some() && spec.http.is_none() {
@@ -236,19 +246,27 @@ impl Loaded {
                 source,
             })?;
         }
-        let plan = match &http {
-            None => Plan::FRESH,
-            Some(_) => Plan::new(&spec.instances, reason)
-                .map_err(|source| PrepareError::Concurrent { workload, source })?,
+        let plan = if http.is_none() && exports.is_empty() {
+            Plan::FRESH
+        } else {
+            Plan::new(&spec.instances, reason)
+                .map_err(|source| PrepareError::Concurrent { workload, source })?
         };
+        let exports = exports.into_iter().map(|export| Exported::new(&spec.name, export));
         let grants = Grants::new(&spec.name, &spec.network, &self.egress);
         let queued = gauge!(REQUESTS_QUEUED.name, "workload" => spec.name.to_string());
-        let pool = self.places.of(self.compiled.kind);
+        let kind = self.compiled.kind;
+        let pool = self.places.of(kind);
         Ok(Workload {
+            kind,
             admission: Admission::new(pool, self.compiled.places(), &spec.limits, queued),
             meters: Meters::new(&spec.name),
             stop: watch::Sender::new(false),
+            called: Running::default(),
             instances: Instances::new(plan),
+            exports: exports.collect(),
+            runtime: self.runtime,
+            pre,
             template: Template::new(spec, grants),
             engine: self.compiled.component.engine().clone(),
             _engines: self.engines,
@@ -260,9 +278,9 @@ impl Loaded {
     /// Why an instance can take one request at a time only, if it is so. What a guest imports of the
     /// core and waits for, it waits for with its whole instance as well; that is the guest's choice, for
     /// each of those has an `async func` in 0.3.
-    fn one_at_a_time(&self, http: &HttpPre) -> Option<OneAtATime> {
-        if matches!(http, HttpPre::P2(_)) {
-            return Some(OneAtATime::Handler);
+    fn one_at_a_time(&self) -> Option<OneAtATime> {
+        if self.kind() == EngineKind::Sync {
+            return Some(OneAtATime::Engine);
         }
         // What cannot be read was refused when it was linked.
         let imports = imports(self.engine(), self.component(), core::is_core).unwrap_or_default();
@@ -277,10 +295,30 @@ impl Loaded {
     }
 }
 
-/// The template of instances that answer HTTP.
-pub(super) enum HttpPre {
-    P2(http_p2::bindings::ProxyPre<State>),
-    P3(http_p3::bindings::ServicePre<State>),
+/// By which of an instance's functions it answers HTTP.
+pub(super) enum HttpIndices {
+    P2(http_p2::bindings::ProxyIndices),
+    P3(http_p3::bindings::ServiceIndices),
+}
+
+/// An instance that answers HTTP.
+pub(super) enum HttpHandler {
+    P2(http_p2::bindings::Proxy),
+    P3(http_p3::bindings::Service),
+}
+
+impl HttpIndices {
+    /// That of an instance.
+    pub(super) fn of(
+        &self,
+        store: &mut Store<State>,
+        instance: &Instance,
+    ) -> wasmtime::Result<HttpHandler> {
+        match self {
+            Self::P2(indices) => indices.load(store, instance).map(HttpHandler::P2),
+            Self::P3(indices) => indices.load(store, instance).map(HttpHandler::P3),
+        }
+    }
 }
 
 /// The template of an instance that is a command.
@@ -289,7 +327,7 @@ pub(super) enum CommandPre {
     P3(p3::bindings::CommandPre<State>),
 }
 
-type Triggers = (Option<HttpPre>, Option<CommandPre>);
+type Triggers = (Option<HttpIndices>, Option<CommandPre>);
 
 fn triggers(loaded: &Loaded, pre: &InstancePre<State>) -> wasmtime::Result<Triggers> {
     let (mut http, mut command) = (None, None);
@@ -298,10 +336,10 @@ fn triggers(loaded: &Loaded, pre: &InstancePre<State>) -> wasmtime::Result<Trigg
         let Some(version) = name.version() else { continue };
         match (name.package(), name.interface(), version.major, version.minor) {
             ("wasi:http", "incoming-handler", 0, 2) => {
-                http = Some(HttpPre::P2(http_p2::bindings::ProxyPre::new(pre.clone())?));
+                http = Some(HttpIndices::P2(http_p2::bindings::ProxyIndices::new(pre)?));
             }
             ("wasi:http", "handler", 0, 3) => {
-                http = Some(HttpPre::P3(http_p3::bindings::ServicePre::new(pre.clone())?));
+                http = Some(HttpIndices::P3(http_p3::bindings::ServiceIndices::new(pre)?));
             }
             ("wasi:cli", "run", 0, 2) => {
                 command = Some(CommandPre::P2(p2::bindings::CommandPre::new(pre.clone())?));
@@ -409,15 +447,25 @@ pub struct Workload {
     pub(super) template: Template,
     /// Kept, so that the ticker runs as long as anything that it must interrupt.
     engine: Engine,
+    pub(super) kind: EngineKind,
     /// Has the thread that makes its guests yield.
     _engines: Engines,
-    pub(super) http: Option<HttpPre>,
+    /// The template of its instances.
+    pub(super) pre: InstancePre<State>,
+    pub(super) http: Option<HttpIndices>,
+    /// What its providers call.
+    pub(super) exports: Vec<Exported>,
+    /// Where their calls run.
+    pub(super) runtime: Handle,
     pub(super) command: Option<CommandPre>,
     pub(super) admission: Admission,
     pub(super) meters: Meters,
-    /// Tells guests behind their responses that they must end now.
-    pub(super) stop: watch::Sender<bool>,
     pub(super) instances: Instances,
+    /// Calls of its providers that run.
+    pub(super) called: Running,
+    /// Tells calls, and guests behind their responses, that they must end now. The last to be dropped: whoever
+    /// listens knows then that the workload has let go of its providers.
+    pub(super) stop: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Workload {
@@ -437,7 +485,7 @@ impl Workload {
         let loaded = Loaded::load(engines, spec).await?;
         let mut linker = loaded.linker()?;
         link(&mut linker, loaded.component()).map_err(|error| loaded.link_error(error))?;
-        loaded.finish(&linker)
+        loaded.finish(&linker, Vec::new())
     }
 
     /// Its name.
@@ -454,12 +502,13 @@ impl Workload {
         &self.template.spec
     }
 
-    /// What makes it run: HTTP where it answers that, else its command.
+    /// What makes it run: HTTP where it answers that, else its command, else its providers.
     pub fn trigger(&self) -> Trigger {
-        match (&self.http, &self.command) {
-            (Some(_), _) => Trigger::Http,
-            (None, Some(_)) => Trigger::Command,
-            (None, None) => Trigger::None,
+        match (&self.http, &self.command, self.exports.as_slice()) {
+            (Some(_), _, _) => Trigger::Http,
+            (None, Some(_), _) => Trigger::Command,
+            (None, None, [_, ..]) => Trigger::Calls,
+            (None, None, []) => Trigger::None,
         }
     }
 
@@ -476,6 +525,13 @@ impl Workload {
         self.instances.close();
         self.finished().await;
         self.instances.gone().await;
+    }
+
+    /// Waits until the workload was dropped, and with it what it held of its providers. Whoever ends one of its
+    /// instances may hold it for a moment longer.
+    pub fn dropped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stop = self.stop.subscribe();
+        async move { while stop.changed().await.is_ok() {} }
     }
 
     /// Records how long a request took, from its arrival to the end of its response.

@@ -1,23 +1,19 @@
 //! The data of a store: everything that an instance may use.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use backplane_abi::CallContext;
-use tokio::time::Instant;
 use wasmtime::{Engine, Store, UpdateDeadline, component::GuestTaskId};
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
     egress::{Grants, LookedUp, Outbound},
-    limits::{Denied, MemoryLimit, monotonic_after},
+    limits::{Denied, MemoryLimit},
     spec::{Preopen, Spec},
     stdio::{LogStream, Stream},
 };
-use crate::{
-    boundary::{StoreData, StoreState},
-    trace::Trace,
-};
+use crate::boundary::{StoreData, StoreState};
 
 /// Resources of the core interfaces that one instance may hold: streams, fields, requests and the like.
 const MAX_RESOURCES: usize = 16_384;
@@ -50,25 +46,9 @@ impl State {
         self.looked_up.as_ref()
     }
 
-    /// Says which trace the calls of this store belong to.
-    pub(super) fn set_trace(&mut self, trace: Trace) {
-        set_trace(&mut self.boundary.context, trace);
-    }
-
-    /// Says that a request begins, whose calls must have ended by then and belong to that trace. Where
-    /// it has a task, calls are told by it from those of others.
-    pub(super) fn begin(
-        &mut self,
-        deadline: Option<Instant>,
-        trace: Option<Trace>,
-        task: Option<GuestTaskId>,
-    ) {
-        let mut context = CallContext::default();
-        let left = |at: Instant| at.saturating_duration_since(Instant::now());
-        context.deadline = deadline.map_or(0, |at| monotonic_after(left(at)));
-        if let Some(trace) = trace {
-            set_trace(&mut context, trace);
-        }
+    /// Says that something begins which was asked of the guest: what its calls carry on. Where it has a task,
+    /// calls are told by it from those of others.
+    pub(super) fn begin(&mut self, context: CallContext, task: Option<GuestTaskId>) {
         self.boundary.begin(context, task);
     }
 
@@ -92,11 +72,6 @@ impl State {
     pub(super) fn denied(&self) -> Option<Denied> {
         self.memory.denied()
     }
-}
-
-fn set_trace(context: &mut CallContext, trace: Trace) {
-    context.trace_id = trace.trace_id();
-    context.span_id = trace.span_id();
 }
 
 impl std::fmt::Debug for State {
@@ -137,16 +112,14 @@ impl Template {
         Self { spec, grants: Arc::new(grants), config }
     }
 
-    /// A fresh store, with the limits of the workload set, for work that may take so long. Fails if a
+    /// A fresh store, with the limits of the workload set, for what is asked in that context. Fails if a
     /// granted folder is gone.
     pub(super) fn store(
         &self,
         engine: &Engine,
-        deadline: Option<Duration>,
+        context: CallContext,
     ) -> wasmtime::Result<Store<State>> {
         let limits = &self.spec.limits;
-        let mut boundary = StoreState::default();
-        boundary.context.deadline = deadline.map_or(0, monotonic_after);
         let (wasi, looked_up) = self.wasi()?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
@@ -156,7 +129,7 @@ impl Template {
             looked_up,
             http: WasiHttpCtx::new(),
             outbound: Outbound(Arc::clone(&self.grants)),
-            boundary,
+            boundary: StoreState::new(context),
             memory: MemoryLimit::new(limits),
             config: Arc::clone(&self.config),
         };

@@ -1,4 +1,5 @@
-//! A component that hands the arguments of its one export to its one import, and the result back.
+//! Components: one that hands the arguments of its one export to its one import, and the result back; and
+//! one that returns by `task.return`.
 
 use std::fmt::Write;
 
@@ -43,10 +44,48 @@ pub fn forwarding(signature: &Signature, encoding: Encoding, lowering: Lowering)
   (core instance $main (instantiate $main
     (with "host" (instance (export "f" (func $f))))
     (with "libc" (instance $libc))))
-  (func (export "run") {outer_type} (canon lift (core func $main "run") {options})))"#,
+  (func $run {outer_type} (canon lift (core func $main "run") {options}))
+  (instance $exported (export "run" (func $run)))
+  (export "test:gen/run@1.0.0" (instance $exported)))"#,
         inner = inner.text,
         outer = outer.text,
         module = module(signature, lowering),
+    )
+}
+
+/// A component whose one export, an `async func`, returns a tuple of so many `u32`s: 0, 1, 2 and so on. They
+/// pass flat up to 16.
+pub fn returning(count: usize) -> String {
+    let types = vec!["u32"; count].join(" ");
+    let result = if count == 0 { String::new() } else { format!("(result (tuple {types}))") };
+    let flat = if count <= 16 { vec!["i32"; count].join(" ") } else { "i32".to_owned() };
+    let mut body = String::new();
+    for i in 0..count {
+        match count {
+            0..=16 => write!(body, "(i32.const {i})").unwrap(),
+            _ => write!(body, "(i32.store (i32.const {}) (i32.const {i}))", 64 + 4 * i).unwrap(),
+        }
+    }
+    if count > 16 {
+        body.push_str("(i32.const 64)");
+    }
+    format!(
+        r#"(component
+  (core module $libc (memory (export "memory") 1))
+  (core instance $libc (instantiate $libc))
+  (core func $return (canon task.return {result} (memory (core memory $libc "memory"))))
+  (core module $main
+    (import "host" "return" (func $return (param {flat})))
+    (import "libc" "memory" (memory 1))
+    (func (export "run") (result i32) {body} (call $return) (i32.const 0))
+    (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
+  (core instance $main (instantiate $main
+    (with "host" (instance (export "return" (func $return))))
+    (with "libc" (instance $libc))))
+  (func $run async {result} (canon lift (core func $main "run") async
+    (memory (core memory $libc "memory")) (callback (core func $main "callback"))))
+  (instance $exported (export "run" (func $run)))
+  (export "test:gen/run@1.0.0" (instance $exported)))"#
     )
 }
 

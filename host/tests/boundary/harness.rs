@@ -8,13 +8,15 @@ use std::{
 use backplane::boundary::{
     Binding, StoreData, StoreState,
     call::{Answer, Callee},
+    exports::exports,
     imports::imports,
+    invoke::{Called, Export},
     link::{LinkedImport, define},
 };
-use backplane_abi::{CallContext, Exchange};
+use backplane_abi::{Buffer, CallContext, Exchange};
 use wasmtime::{
     Config, Engine, Store,
-    component::{Component, Linker, Val},
+    component::{Accessor, Component, Instance, Linker, Val},
 };
 
 use crate::{
@@ -112,6 +114,9 @@ pub fn compare(
         binding: &binding,
     };
     define(&mut linker, &import).unwrap();
+    let export = export(&engine, &component, &binding);
+    let place = component.get_export_index(None, "test:gen/run@1.0.0").unwrap();
+    let place = component.get_export_index(Some(&place), "run").unwrap();
     let mut compared = 0;
     for _ in 0..8 {
         let mut store = Store::new(&engine, Data(StoreState::default()));
@@ -121,9 +126,9 @@ pub fn compare(
         let answer = result.as_ref().map(|(ty, value)| message(&[(*ty, value)]));
         *recorder.answer.lock().unwrap() = answer.unwrap_or_default();
         let mut returned = vec![Val::Bool(false); usize::from(result.is_some())];
+        let instance = block_on(linker.instantiate_async(&mut store, &component)).unwrap();
         block_on(async {
-            let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
-            let run = instance.get_func(&mut store, "run").unwrap();
+            let run = instance.get_func(&mut store, place).unwrap();
             run.call_async(&mut store, &params, &mut returned)
                 .await
                 .unwrap_or_else(|error| panic!("{error:#?}\n{signature:#?}\n{params:?}"));
@@ -138,6 +143,51 @@ pub fn compare(
             compared += 1;
         }
         compared += params.len() as u64;
+        // The same by wire values: the arguments lowered and the result lifted as a provider's call has them.
+        recorder.arguments.lock().unwrap().clear();
+        let beside = concurrent && rng.below(2) == 0;
+        let called = call(&export, &mut store, &instance, expected.clone(), beside);
+        let results =
+            called.unwrap_or_else(|error| panic!("{error:#?}\n{signature:#?}\n{params:?}"));
+        assert_eq!(*recorder.arguments.lock().unwrap(), expected, "{signature:#?} {params:?}");
+        assert_eq!(results, *recorder.answer.lock().unwrap(), "{signature:#?} {encoding:?}");
+        compared += params.len() as u64 + u64::from(!returned.is_empty());
     }
     compared
+}
+
+/// The one export of a component, as a provider without resources calls it.
+pub fn export(engine: &Engine, component: &Component, binding: &Arc<Binding>) -> Export<Data> {
+    let all = exports(engine, component);
+    let function = &all[0].functions[0];
+    let called = Called {
+        interface: "test:gen/run@1.0.0",
+        function: "run",
+        ty: function.ty.as_ref().unwrap(),
+        resources: &[],
+        binding,
+    };
+    Export::new(function.index, &called).unwrap()
+}
+
+/// Calls it by wire values: alone in its store, or as one of several that may run there.
+pub fn call(
+    export: &Export<Data>,
+    store: &mut Store<Data>,
+    instance: &Instance,
+    arguments: Vec<u8>,
+    beside: bool,
+) -> wasmtime::Result<Vec<u8>> {
+    let arguments = export.arguments(arguments.into()).unwrap();
+    let results = block_on(async {
+        if !beside {
+            return export.call(store, instance, arguments).await;
+        }
+        let run = async |accessor: &Accessor<Data>| {
+            let (_, call) = export.begin(accessor, instance, arguments)?;
+            call.await
+        };
+        store.run_concurrent(run).await?
+    });
+    results.map(Buffer::into_vec)
 }

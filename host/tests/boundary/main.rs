@@ -17,7 +17,13 @@ mod hostile;
 mod resources;
 mod values;
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
+
+use backplane::boundary::{Binding, StoreState};
+use wasmtime::{
+    Store,
+    component::{Component, Linker},
+};
 
 use generate::{Encoding, Lowering, Rng, Signature};
 
@@ -86,5 +92,26 @@ fn parameters_pass_flat_and_spilled_at_every_count() {
         harness::compare(&mut rng, &signature, Encoding::Utf8, Lowering::Sync, false);
         harness::compare(&mut rng, &signature, Encoding::Utf8, Lowering::Sync, true);
         harness::compare(&mut rng, &signature, Encoding::Utf8, Lowering::Async, true);
+    }
+}
+
+#[test]
+fn results_of_an_async_export_pass_flat_and_in_memory_at_every_count() {
+    for count in 0..=18 {
+        let engine = harness::engine(true);
+        let text = component::returning(count);
+        let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let component = Component::new(&engine, bytes).unwrap();
+        let binding = Binding::new(Arc::new(harness::Recorder::default()));
+        let export = harness::export(&engine, &component, &binding);
+        for beside in [false, true] {
+            let mut store = Store::new(&engine, harness::Data(StoreState::default()));
+            let linker = Linker::new(&engine);
+            let instance = linker.instantiate_async(&mut store, &component);
+            let instance = harness::block_on(instance).unwrap();
+            let results = harness::call(&export, &mut store, &instance, Vec::new(), beside);
+            let expected: Vec<u8> = (0..count as u32).flat_map(u32::to_le_bytes).collect();
+            assert_eq!(results.unwrap(), expected, "{count} {beside}");
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Host {
     pub(crate) async fn with(spec: Spec, egress: Egress) -> Self {
         let loaded = Loaded::load(&engines(), spec).await.unwrap().with_egress(egress);
         let linker = loaded.linker().unwrap();
-        Self(Arc::new(loaded.finish(&linker).unwrap()))
+        Self(Arc::new(loaded.finish(&linker, Vec::new()).unwrap()))
     }
 
     /// A workload of the guest `outbound` with these grants, whose names are those of `dns`.

@@ -106,7 +106,7 @@ impl Host {
         for spec in specs {
             let loaded = Loaded::load(engines, spec).await.unwrap().with_places(places.clone());
             let linker = loaded.linker().unwrap();
-            workloads.push(Arc::new(loaded.finish(&linker).unwrap()));
+            workloads.push(Arc::new(loaded.finish(&linker, Vec::new()).unwrap()));
         }
         Self::serve(workloads, options).await
     }

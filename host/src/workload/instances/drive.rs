@@ -154,7 +154,7 @@ impl Driver {
             self.fail(Ended::Deadline(after));
             return None;
         }
-        worker.expire(now, limits.deadline.unwrap_or_default());
+        worker.expire(now);
         let (idle_since, earliest) = worker.held(|held| (held.idle_since(), held.earliest()));
         let mut next = now + NEVER;
         if let Some(idle) = instances.plan.idle {

@@ -10,30 +10,32 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
+use backplane_abi::Buffer;
 use futures::task::AtomicWaker;
-use tokio::time::Instant;
 use tracing::Span;
 use wasmtime::component::GuestTaskId;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{super::admission::Permit, lock, worker::Worker};
-use crate::{
-    trace::Trace,
-    workload::{Ended, Workload},
-};
+use crate::workload::{Ended, Workload, caller::Caller};
 
-/// The head of a response with the body that follows it, or why there is none.
-pub(super) type Answer = Result<http::Response<WasiBody>, Ended>;
+/// What an instance answers.
+pub(super) enum Reply {
+    /// The head of a response, with the body that follows it.
+    Response(http::Response<WasiBody>),
+    /// All results of a call.
+    Results(Buffer),
+}
+
+/// That, or why there is none.
+pub(super) type Answer = Result<Reply, Ended>;
 
 /// One request and its response.
 pub(super) struct Exchange {
     workload: Arc<Workload>,
-    /// When its time is over; none where it has no deadline.
-    pub(super) deadline: Option<Instant>,
-    pub(super) trace: Option<Trace>,
+    pub(super) caller: Caller,
     /// The span that lines of the log about it are in.
     pub(super) span: Span,
     /// The guest's task for it.
@@ -64,14 +66,12 @@ enum Head {
 }
 
 impl Exchange {
-    pub(super) fn new(workload: &Arc<Workload>, trace: Option<Trace>, permit: Permit) -> Arc<Self> {
+    pub(super) fn new(workload: &Arc<Workload>, caller: Caller, permit: Permit) -> Arc<Self> {
         workload.meters.running(1.0);
         workload.instances.request_began();
-        let deadline = workload.spec().limits.deadline;
         Arc::new(Self {
             workload: Arc::clone(workload),
-            deadline: deadline.map(|after| Instant::now() + after),
-            trace,
+            caller,
             span: Span::current(),
             task: OnceLock::new(),
             is_settled: AtomicBool::new(false),
@@ -84,12 +84,6 @@ impl Exchange {
                 is_counted: false,
             }),
         })
-    }
-
-    /// The time that it had, if that is over.
-    pub(super) fn overdue(&self) -> Option<Duration> {
-        let limit = self.workload.spec().limits.deadline?;
-        self.deadline.filter(|at| *at <= Instant::now()).map(|_| limit)
     }
 
     /// Gives it to an instance, unless the client has left.
@@ -253,13 +247,13 @@ impl Awaiting {
         Self(Some(exchange))
     }
 
-    /// The response's head, and the exchange that its body goes on with.
-    pub(super) async fn head(mut self) -> Result<(http::Response<WasiBody>, Arc<Exchange>), Ended> {
+    /// What the instance answers, and the exchange that a body goes on with.
+    pub(super) async fn reply(mut self) -> Result<(Reply, Arc<Exchange>), Ended> {
         let Some(exchange) = self.0.clone() else { return Err(Ended::NoResponse) };
         let answer = std::future::poll_fn(|cx| exchange.poll_head(cx)).await;
         self.0 = None;
         match answer {
-            Ok(response) => Ok((response, exchange)),
+            Ok(reply) => Ok((reply, exchange)),
             Err(ended) => {
                 exchange.finish();
                 Err(ended)

@@ -7,6 +7,7 @@ use std::{
     task::Poll,
 };
 
+use backplane_abi::Buffer;
 use tokio::{sync::oneshot, task::AbortHandle};
 use wasmtime::Store;
 use wasmtime_wasi_http::{
@@ -15,19 +16,22 @@ use wasmtime_wasi_http::{
     p3::{self, bindings::Service},
 };
 
-use super::{
-    body::{Guest, ResponseBody},
-    exchange::Answer,
-};
+use super::body::{Guest, ResponseBody};
 use crate::{
+    engine::EngineKind,
     trace::Trace,
     workload::{
         Ended, State, Workload,
         admission::Permit,
+        caller::Caller,
+        calls::Call,
         limits::{Guarded, Progress},
-        prepare::{End, HttpPre},
+        prepare::{End, HttpHandler},
     },
 };
+
+/// A response, or why the guest makes none.
+type Head = Result<http::Response<WasiBody>, Ended>;
 
 /// Answers a request with an instance of its own.
 pub(super) async fn answer(
@@ -36,50 +40,104 @@ pub(super) async fn answer(
     permit: Permit,
 ) -> Result<http::Response<ResponseBody>, Ended> {
     let method = request.method().clone();
-    let progress = Arc::new(Progress::default());
-    let (send_head, mut head) = oneshot::channel();
-    let (body_held, body_gone) = oneshot::channel();
-    let guest =
-        run(Arc::clone(workload), request, send_head, body_gone, Arc::clone(&progress), permit);
-    let limits = &workload.spec().limits;
-    let mut guest = Guarded::new(
-        Box::pin(guest),
-        Arc::clone(&progress),
-        limits.cpu,
-        limits.deadline,
-        workload.meters.cpu_seconds.clone(),
-    );
-
-    // The guest is polled here until its head is there; a guest that is done by then needs no task of
-    // its own.
-    let mut ended = None;
-    let mut sender_is_gone = false;
-    let head = poll_fn(|cx| {
-        if let Poll::Ready(result) = Pin::new(&mut guest).poll(cx) {
-            ended = Some(());
-            return Poll::Ready(
-                result.and_then(|()| head.try_recv().map_err(|_| Ended::NoResponse)),
-            );
-        }
-        if !sender_is_gone {
-            match Pin::new(&mut head).poll(cx) {
-                Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
-                Poll::Ready(Err(_)) => sender_is_gone = true,
-                Poll::Pending => {}
-            }
-        }
-        Poll::Pending
-    })
-    .await?;
+    let caller = Caller::client(workload.spec().limits.deadline, Trace::of(request.headers()));
+    let (head, answered) = oneshot::channel();
+    let (held, body_gone) = oneshot::channel();
+    let guest = Fresh::new(workload, Task::Request { request, head, body_gone }, caller, permit);
+    let progress = Arc::clone(&guest.progress);
+    let (head, guest) = guest.until(answered).await?;
     let response = head?;
-    let task = match ended {
-        Some(()) => {
+    let task = go_on_or_count(workload, guest);
+    Ok(ResponseBody::of(response, &method, Guest::Fresh { progress, task, _held: held }))
+}
+
+/// Answers a call with an instance of its own.
+pub(super) async fn results(
+    workload: &Arc<Workload>,
+    call: Call,
+    caller: Caller,
+    permit: Permit,
+) -> Result<Buffer, Ended> {
+    let (results, answered) = oneshot::channel();
+    let guest = Fresh::new(workload, Task::Call { call, results }, caller, permit);
+    let (results, guest) = guest.until(answered).await?;
+    drop(go_on_or_count(workload, guest));
+    Ok(results)
+}
+
+/// What a guest is to do, and who hears its answer.
+enum Task {
+    Request {
+        request: http::Request<WasiBody>,
+        head: oneshot::Sender<Head>,
+        /// Told when nobody reads the response's body any more.
+        body_gone: oneshot::Receiver<()>,
+    },
+    Call {
+        call: Call,
+        results: oneshot::Sender<Buffer>,
+    },
+}
+
+/// A guest that runs for one request.
+struct Fresh {
+    guest: Guarded<()>,
+    progress: Arc<Progress>,
+}
+
+impl Fresh {
+    fn new(workload: &Arc<Workload>, task: Task, caller: Caller, permit: Permit) -> Self {
+        let progress = Arc::new(Progress::default());
+        let guest = run(Arc::clone(workload), task, caller, Arc::clone(&progress), permit);
+        let guest = Guarded::new(
+            Box::pin(guest),
+            Arc::clone(&progress),
+            workload.spec().limits.cpu,
+            caller.deadline,
+            workload.meters.cpu_seconds.clone(),
+        );
+        Self { guest, progress }
+    }
+
+    /// Polls the guest here until its answer is there; one that is done by then needs no task of its own.
+    /// Returns the guest where it is not.
+    async fn until<T>(
+        self,
+        mut answered: oneshot::Receiver<T>,
+    ) -> Result<(T, Option<Guarded<()>>), Ended> {
+        let mut guest = self.guest;
+        let mut has_ended = false;
+        let mut sender_is_gone = false;
+        let answer = poll_fn(|cx| {
+            if let Poll::Ready(result) = Pin::new(&mut guest).poll(cx) {
+                has_ended = true;
+                return Poll::Ready(
+                    result.and_then(|()| answered.try_recv().map_err(|_| Ended::NoResponse)),
+                );
+            }
+            if !sender_is_gone {
+                match Pin::new(&mut answered).poll(cx) {
+                    Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
+                    Poll::Ready(Err(_)) => sender_is_gone = true,
+                    Poll::Pending => {}
+                }
+            }
+            Poll::Pending
+        })
+        .await?;
+        Ok((answer, (!has_ended).then_some(guest)))
+    }
+}
+
+/// Lets a guest go on that has answered, or counts that it has ended.
+fn go_on_or_count(workload: &Arc<Workload>, guest: Option<Guarded<()>>) -> Option<AbortHandle> {
+    match guest {
+        Some(guest) => Some(go_on(workload, guest)),
+        None => {
             workload.meters.well();
             None
         }
-        None => Some(go_on(workload, guest)),
-    };
-    Ok(ResponseBody::of(response, &method, Guest::Fresh { progress, task, _held: body_held }))
+    }
 }
 
 /// Lets a guest run on behind its response, in a task, so that its deadline holds however slowly the
@@ -102,48 +160,73 @@ fn go_on(workload: &Arc<Workload>, guest: Guarded<()>) -> AbortHandle {
 
 async fn run(
     workload: Arc<Workload>,
-    request: http::Request<WasiBody>,
-    head: oneshot::Sender<Answer>,
-    body_gone: oneshot::Receiver<()>,
+    task: Task,
+    caller: Caller,
     progress: Arc<Progress>,
     _permit: Permit,
 ) -> Result<(), Ended> {
     let _running = Running::new(&workload, &progress);
-    let mut store =
-        match workload.template.store(workload.engine(), workload.spec().limits.deadline) {
-            Ok(store) => store,
-            Err(error) => {
-                progress.ended(false);
-                return Err(Ended::Host(error));
-            }
-        };
-    if let Some(trace) = Trace::of(request.headers()) {
-        store.data_mut().set_trace(trace);
-    }
-    let result = call(&workload, &mut store, request, head, body_gone).await;
+    let mut store = match workload.template.store(workload.engine(), caller.context) {
+        Ok(store) => store,
+        Err(error) => {
+            progress.ended(false);
+            return Err(Ended::Host(error));
+        }
+    };
+    let result = perform(&workload, &mut store, task).await;
     progress.ended(result.is_ok());
     result.map_err(|error| workload.failure(&store, error))
 }
 
-async fn call(
+async fn perform(
     workload: &Workload,
     store: &mut Store<State>,
-    request: http::Request<WasiBody>,
-    head: oneshot::Sender<Answer>,
-    body_gone: oneshot::Receiver<()>,
+    task: Task,
 ) -> wasmtime::Result<()> {
-    match &workload.http {
-        Some(HttpPre::P2(pre)) => {
-            let proxy = pre.instantiate_async(&mut *store).await?;
-            // The client is gone if nobody receives.
-            call_p2(&proxy, store, request, move |answer| drop(head.send(answer))).await
+    let instance = workload.pre.instantiate_async(&mut *store).await?;
+    match task {
+        Task::Request { request, head, body_gone } => {
+            let Some(http) = &workload.http else { return no_http() };
+            match http.of(store, &instance)? {
+                // The client is gone if nobody receives.
+                HttpHandler::P2(proxy) => {
+                    call_p2(&proxy, store, request, move |answer| drop(head.send(answer))).await
+                }
+                HttpHandler::P3(service) => {
+                    call_p3(&service, store, request, head, body_gone).await
+                }
+            }
         }
-        Some(HttpPre::P3(pre)) => {
-            let service = pre.instantiate_async(&mut *store).await?;
-            call_p3(&service, store, request, head, body_gone).await
+        Task::Call { call, results } => {
+            let Some(exported) = workload.exports.get(call.function) else { return no_export() };
+            let export = &exported.export;
+            if workload.kind == EngineKind::Sync {
+                drop(results.send(export.call(store, &instance, call.arguments).await?));
+                return Ok(());
+            }
+            store
+                .run_concurrent(async |accessor| {
+                    let (_, call) = export.begin(accessor, &instance, call.arguments)?;
+                    drop(results.send(call.await?));
+                    // The guest's tasks finish behind its results.
+                    poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                    Ok(())
+                })
+                .await?
         }
-        None => Err(wasmtime::Error::msg("the component does not answer HTTP")),
     }
+}
+
+/// Nothing routes requests to such a component.
+#[cold]
+pub(super) fn no_http<T>() -> wasmtime::Result<T> {
+    Err(wasmtime::Error::msg("the component does not answer HTTP"))
+}
+
+/// Nothing numbers such a function.
+#[cold]
+pub(super) fn no_export<T>() -> wasmtime::Result<T> {
+    Err(wasmtime::Error::msg("the component has no such export"))
 }
 
 /// A guest that runs. Dropped before its end it is counted as cancelled, for its client is gone.
@@ -181,7 +264,7 @@ pub(super) async fn call_p2(
     proxy: &Proxy,
     store: &mut Store<State>,
     request: http::Request<WasiBody>,
-    answer: impl FnOnce(Answer) + Send + Sync + 'static,
+    answer: impl FnOnce(Head) + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
@@ -202,7 +285,7 @@ async fn call_p3(
     service: &Service,
     store: &mut Store<State>,
     request: http::Request<WasiBody>,
-    head: oneshot::Sender<Answer>,
+    head: oneshot::Sender<Head>,
     body_gone: oneshot::Receiver<()>,
 ) -> wasmtime::Result<()> {
     store

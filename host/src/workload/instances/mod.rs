@@ -1,4 +1,5 @@
-//! The instances that answer requests: a fresh one for each, or some that answer many.
+//! The instances that answer requests: a fresh one for each, or some that answer many. A provider's call of
+//! what the workload exports is a request as well.
 //!
 //! [`fresh`] makes an instance for one request, on the task of the connection that the request came on.
 //! Else a request waits in the [`queue`] for a [`worker`], the task of an instance that answers many:
@@ -18,16 +19,17 @@ use std::{
     time::Duration,
 };
 
+use backplane_abi::Buffer;
 use wasmtime_wasi_http::WasiBody;
 
 use body::Guest;
 pub use body::ResponseBody;
-use exchange::{Awaiting, Exchange};
+use exchange::{Awaiting, Exchange, Reply};
 pub(super) use queue::Instances;
-use queue::Job;
 pub use queue::thread_idles;
+use queue::{Job, Work};
 
-use super::{Ended, Workload, admission::Permit, spec};
+use super::{Ended, Workload, admission::Permit, caller::Caller, calls::Call, spec};
 use crate::trace::Trace;
 
 /// How many requests an instance takes; settled when the workload is made ready.
@@ -44,9 +46,9 @@ pub(super) struct Plan {
 /// Why a workload cannot have as many requests at once in an instance as it asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OneAtATime {
-    /// It answers `wasi:http` 0.2, whose handlers keep their instance to themselves.
-    #[error("its component answers `wasi:http` 0.2, one request after the other")]
-    Handler,
+    /// It needs nothing of 0.3: what it exports keeps its instance to itself.
+    #[error("its component is of WASI 0.2, whose functions run one after the other")]
+    Engine,
     /// While a guest waits for a plain function, its instance waits.
     #[error(
         "its component imports `{0}`, a plain `func`, and waits for it with its whole instance"
@@ -65,7 +67,7 @@ impl Plan {
         reason: Option<OneAtATime>,
     ) -> Result<Self, OneAtATime> {
         let requests = match &reason {
-            Some(OneAtATime::Handler) => spec::Instances::REQUESTS_0_2,
+            Some(OneAtATime::Engine) => spec::Instances::REQUESTS_0_2,
             Some(OneAtATime::Import(_)) | None => spec::Instances::REQUESTS_0_3,
         };
         let concurrent = match (reason, settings.concurrent) {
@@ -94,11 +96,43 @@ impl Workload {
         }
         let method = request.method().clone();
         let trace = Trace::of(request.headers());
-        let exchange = Exchange::new(self, trace, permit);
+        let caller = Caller::client(self.spec().limits.deadline, trace);
+        match self.shared(Work::Request(request), caller, permit).await? {
+            (Reply::Response(response), exchange) => {
+                Ok(ResponseBody::of(response, &method, Guest::Shared(exchange)))
+            }
+            (Reply::Results(_), _) => Err(Ended::NoResponse),
+        }
+    }
+
+    /// Answers an admitted call of what the workload exports, likewise.
+    pub(super) async fn results(
+        self: &Arc<Self>,
+        call: Call,
+        caller: Caller,
+        permit: Permit,
+    ) -> Result<Buffer, Ended> {
+        if self.instances.plan.is_fresh() {
+            return fresh::results(self, call, caller, permit).await;
+        }
+        let (reply, exchange) = self.shared(Work::Call(call), caller, permit).await?;
+        exchange.finish();
+        match reply {
+            Reply::Results(results) => Ok(results),
+            Reply::Response(_) => Err(Ended::NoResponse),
+        }
+    }
+
+    async fn shared(
+        self: &Arc<Self>,
+        work: Work,
+        caller: Caller,
+        permit: Permit,
+    ) -> Result<(Reply, Arc<Exchange>), Ended> {
+        let exchange = Exchange::new(self, caller, permit);
         let awaiting = Awaiting::new(Arc::clone(&exchange));
-        self.instances.push(self, Job { request, exchange });
-        let (response, exchange) = awaiting.head().await?;
-        Ok(ResponseBody::of(response, &method, Guest::Shared(exchange)))
+        self.instances.push(self, Job { work, exchange });
+        awaiting.reply().await
     }
 }
 
@@ -127,9 +161,9 @@ mod tests {
         let plan = |settings, reason| {
             Plan::new(&settings, reason).map(|plan| (plan.requests, plan.concurrent))
         };
-        assert_eq!(plan(settings(0, 0), Some(OneAtATime::Handler)), Ok((1, 1)));
-        assert_eq!(plan(settings(9, 1), Some(OneAtATime::Handler)), Ok((9, 1)));
-        assert_eq!(plan(settings(9, 2), Some(OneAtATime::Handler)), Err(OneAtATime::Handler));
+        assert_eq!(plan(settings(0, 0), Some(OneAtATime::Engine)), Ok((1, 1)));
+        assert_eq!(plan(settings(9, 1), Some(OneAtATime::Engine)), Ok((9, 1)));
+        assert_eq!(plan(settings(9, 2), Some(OneAtATime::Engine)), Err(OneAtATime::Engine));
         assert_eq!(plan(settings(0, 0), None), Ok((128, 16)));
         assert_eq!(plan(settings(5, 0), None), Ok((5, 5)));
         assert_eq!(plan(settings(5, 2), None), Ok((5, 2)));

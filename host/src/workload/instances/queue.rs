@@ -18,7 +18,7 @@ use tokio::{runtime::Handle, sync::Notify};
 use wasmtime_wasi_http::WasiBody;
 
 use super::{Plan, exchange::Exchange, lock, worker::Worker};
-use crate::workload::Workload;
+use crate::workload::{Workload, calls::Call};
 
 thread_local! {
     /// Requests that began on this thread since it last had nothing to do.
@@ -41,8 +41,16 @@ pub fn thread_idles() {
 
 /// A request that waits for an instance.
 pub(super) struct Job {
-    pub(super) request: http::Request<WasiBody>,
+    pub(super) work: Work,
     pub(super) exchange: Arc<Exchange>,
+}
+
+/// What is asked of an instance.
+pub(super) enum Work {
+    /// By a client.
+    Request(http::Request<WasiBody>),
+    /// By a provider.
+    Call(Call),
 }
 
 /// The instances of a workload that are used again, and the requests that wait for one.

@@ -6,26 +6,37 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use futures::stream::{FuturesUnordered, StreamExt as _};
-use wasmtime::{Store, component::Accessor};
+use backplane_abi::CallContext;
+use futures::{
+    future::Either,
+    stream::{FuturesUnordered, StreamExt as _},
+};
+use wasmtime::{
+    Store,
+    component::{Accessor, GuestTaskId, Instance},
+};
 use wasmtime_wasi_http::{
-    WasiHttpView,
-    p2::bindings::Proxy,
+    WasiBody, WasiHttpView,
     p3::{self, bindings::Service},
 };
 
 use super::{
-    fresh::{Processed, call_p2},
-    queue::Job,
+    exchange::{Exchange, Reply},
+    fresh::{Processed, call_p2, no_export, no_http},
+    queue::{Job, Work},
     worker::Worker,
 };
-use crate::workload::{Ended, State, prepare::HttpPre};
+use crate::{
+    engine::EngineKind,
+    workload::{Ended, State, prepare::HttpHandler},
+};
 
 /// Makes an instance and lets it answer requests until it fails. Ends it in the worker's books before
 /// its store is dropped.
 pub(super) async fn serve(worker: Arc<Worker>) {
     let workload = &worker.workload;
-    let mut store = match workload.template.store(workload.engine(), None) {
+    let context = CallContext::default();
+    let mut store = match workload.template.store(workload.engine(), context) {
         Ok(store) => store,
         Err(error) => return worker.fail(Ended::Host(error)),
     };
@@ -42,33 +53,48 @@ pub(super) async fn serve(worker: Arc<Worker>) {
 }
 
 async fn answer(worker: &Arc<Worker>, store: &mut Store<State>) -> wasmtime::Result<()> {
-    match &worker.workload.http {
-        Some(HttpPre::P2(pre)) => {
-            let proxy = pre.instantiate_async(&mut *store).await?;
-            worker.held(|held| held.up());
-            answer_p2(worker, store, &proxy).await
+    let workload = &worker.workload;
+    let instance = workload.pre.instantiate_async(&mut *store).await?;
+    let http = workload.http.as_ref().map(|http| http.of(store, &instance)).transpose()?;
+    worker.held(|held| held.up());
+    match (workload.kind, http) {
+        (EngineKind::Sync, http) => answer_in_turn(worker, store, &instance, http.as_ref()).await,
+        // One of WASI 0.2 in an engine for others.
+        (EngineKind::Concurrent, http @ Some(HttpHandler::P2(_))) => {
+            answer_in_turn(worker, store, &instance, http.as_ref()).await
         }
-        Some(HttpPre::P3(pre)) => {
-            let service = pre.instantiate_async(&mut *store).await?;
-            worker.held(|held| held.up());
-            answer_p3(worker, store, &service).await
+        (EngineKind::Concurrent, Some(HttpHandler::P3(service))) => {
+            answer_beside(worker, store, &instance, Some(&service)).await
         }
-        None => Err(wasmtime::Error::msg("the component does not answer HTTP")),
+        (EngineKind::Concurrent, None) => answer_beside(worker, store, &instance, None).await,
     }
 }
 
 /// One request after the other.
-async fn answer_p2(
+async fn answer_in_turn(
     worker: &Arc<Worker>,
     store: &mut Store<State>,
-    proxy: &Proxy,
+    instance: &Instance,
+    http: Option<&HttpHandler>,
 ) -> wasmtime::Result<()> {
     loop {
         let next = || worker.next(|| true).map_or(Poll::Pending, Poll::Ready);
-        let Job { request, exchange } = poll_fn(|_| next()).await;
-        store.data_mut().begin(exchange.deadline, exchange.trace, None);
-        let answered = Arc::clone(&exchange);
-        call_p2(proxy, store, request, move |answer| answered.answer(answer)).await?;
+        let Job { work, exchange } = poll_fn(|_| next()).await;
+        store.data_mut().begin(exchange.caller.context, None);
+        match work {
+            Work::Request(request) => {
+                let Some(HttpHandler::P2(proxy)) = http else { return no_http() };
+                let answered = Arc::clone(&exchange);
+                let answer = move |head: Result<_, _>| answered.answer(head.map(Reply::Response));
+                call_p2(proxy, store, request, answer).await?;
+            }
+            Work::Call(call) => {
+                let exports = &worker.workload.exports;
+                let Some(exported) = exports.get(call.function) else { return no_export() };
+                let results = exported.export.call(store, instance, call.arguments).await?;
+                exchange.answer(Ok(Reply::Results(results)));
+            }
+        }
         drop(exchange);
         store.data_mut().settle();
         worker.settle();
@@ -77,12 +103,18 @@ async fn answer_p2(
 
 /// Requests side by side. Each begins when the loop has come round since the one before, so that the
 /// guest has begun with that.
-async fn answer_p3(
+async fn answer_beside(
     worker: &Arc<Worker>,
     store: &mut Store<State>,
-    service: &Service,
+    instance: &Instance,
+    service: Option<&Service>,
 ) -> wasmtime::Result<()> {
-    let func = *service.wasi_http_handler().func_handle().func();
+    // Any of the instance's: what is asked of it is whether the instance is ready.
+    let func = match (service, worker.workload.exports.first()) {
+        (Some(service), _) => Some(*service.wasi_http_handler().func_handle().func()),
+        (None, Some(exported)) => exported.export.func(&mut *store, instance),
+        (None, None) => None,
+    };
     store
         .run_concurrent(async |accessor| {
             let mut calls = FuturesUnordered::new();
@@ -103,10 +135,14 @@ async fn answer_p3(
                     accessor.with(|mut store| store.data_mut().settle());
                     worker.settle();
                 }
-                let is_ready = || accessor.poll_ready_for_concurrent_call(func, cx).is_ready();
+                let is_ready = || {
+                    func.is_none_or(|func| {
+                        accessor.poll_ready_for_concurrent_call(func, cx).is_ready()
+                    })
+                };
                 if let Some(job) = worker.next(is_ready) {
                     is_busy = true;
-                    match begin(worker, accessor, service, job) {
+                    match begin(worker, accessor, instance, service, job) {
                         Ok(call) => calls.push(call),
                         Err(error) => return Poll::Ready(Err(error)),
                     }
@@ -120,12 +156,47 @@ async fn answer_p3(
 
 /// Gives a request to the guest; the future ends when it has its answer.
 fn begin<'a>(
+    worker: &'a Worker,
+    accessor: &'a Accessor<State>,
+    instance: &Instance,
+    service: Option<&'a Service>,
+    job: Job,
+) -> wasmtime::Result<impl Future<Output = wasmtime::Result<()>> + Send + use<'a>> {
+    let Job { work, exchange } = job;
+    match work {
+        Work::Request(request) => {
+            let Some(service) = service else { return no_http() };
+            begin_request(worker, accessor, service, request, exchange).map(Either::Left)
+        }
+        Work::Call(call) => {
+            let exports = &worker.workload.exports;
+            let Some(exported) = exports.get(call.function) else { return no_export() };
+            let (task, results) = exported.export.begin(accessor, instance, call.arguments)?;
+            accessor.with(|mut store| begun(worker, store.data_mut(), &exchange, task));
+            Ok(Either::Right(async move {
+                exchange.answer(Ok(Reply::Results(results.await?)));
+                Ok(())
+            }))
+        }
+    }
+}
+
+/// Tells a request's calls from those of others by its task.
+fn begun(worker: &Worker, data: &mut State, exchange: &Exchange, task: GuestTaskId) {
+    if data.begun() >= 2 * worker.workload.instances.plan.concurrent {
+        data.keep_only(&worker.tasks());
+    }
+    data.begin(exchange.caller.context, Some(task));
+    exchange.begun_as(task);
+}
+
+fn begin_request<'a>(
     worker: &Worker,
     accessor: &'a Accessor<State>,
     service: &'a Service,
-    job: Job,
+    request: http::Request<WasiBody>,
+    exchange: Arc<Exchange>,
 ) -> wasmtime::Result<impl Future<Output = wasmtime::Result<()>> + Send + use<'a>> {
-    let Job { request, exchange } = job;
     let handle = service.wasi_http_handler().func_handle();
     let (call, processed) = accessor.with(|mut store| {
         let http = store.data_mut().http();
@@ -133,12 +204,7 @@ fn begin<'a>(
         let processed: Processed = Box::pin(processed);
         let request = http.table.push(request)?;
         let call = handle.start_call_concurrent(&mut store, (request,))?;
-        let data = store.data_mut();
-        if data.begun() >= 2 * worker.workload.instances.plan.concurrent {
-            data.keep_only(&worker.tasks());
-        }
-        data.begin(exchange.deadline, exchange.trace, Some(call.task()));
-        exchange.begun_as(call.task());
+        begun(worker, store.data_mut(), &exchange, call.task());
         Ok::<_, wasmtime::Error>((call, processed))
     })?;
     Ok(async move {
@@ -146,7 +212,7 @@ fn begin<'a>(
         let answer = match answer {
             Ok(response) => accessor.with(|mut store| {
                 let response = store.data_mut().http().table.delete(response)?;
-                response.into_http(store, processed).map(Ok)
+                response.into_http(store, processed).map(Reply::Response).map(Ok)
             })?,
             Err(error) => Err(Ended::Error(format!("{error:?}"))),
         };

@@ -168,7 +168,7 @@ impl Worker {
         loop {
             let job = instances.take(self)?;
             self.batch.fetch_add(1, Ordering::Relaxed);
-            if let Some(after) = job.exchange.overdue() {
+            if let Some(after) = job.exchange.caller.overdue() {
                 job.exchange.answer(Err(Ended::Deadline(after)));
                 continue;
             }
@@ -257,8 +257,8 @@ impl Worker {
     }
 
     /// Ends the requests whose time is over; their tasks run on until the instance goes.
-    pub(super) fn expire(&self, now: Instant, deadline: Duration) {
-        let is_late = |exchange: &Arc<Exchange>| exchange.deadline.is_some_and(|at| at <= now);
+    pub(super) fn expire(&self, now: Instant) {
+        let is_late = |exchange: &Arc<Exchange>| exchange.caller.ends().is_some_and(|at| at <= now);
         let (late, done) = self.held(|held| {
             let mut late: Vec<_> =
                 held.requests.extract_if(.., |exchange| is_late(exchange)).collect();
@@ -278,7 +278,10 @@ impl Worker {
         if let Some(done) = done {
             done.release(Released::Well);
         }
-        late.iter().for_each(|exchange| self.end(exchange, Ended::Deadline(deadline)));
+        for exchange in &late {
+            let after = exchange.caller.deadline.map(|(after, _)| after).unwrap_or_default();
+            self.end(exchange, Ended::Deadline(after));
+        }
     }
 
     /// Ends everything in hand, for the instance has failed. Comes before its store is dropped, so that
@@ -386,7 +389,7 @@ impl Held {
     fn begin(&mut self, exchange: &Arc<Exchange>) {
         self.begun += 1;
         self.cpu.begun = self.cpu.begun.saturating_add(1);
-        self.soonest = match (self.soonest, exchange.deadline) {
+        self.soonest = match (self.soonest, exchange.caller.ends()) {
             (Some(soonest), Some(deadline)) => Some(soonest.min(deadline)),
             (soonest, deadline) => soonest.or(deadline),
         };
@@ -451,7 +454,8 @@ impl Held {
     /// The earliest of all that is in hand.
     pub(super) fn earliest(&self) -> Option<Instant> {
         let tail = self.tail.as_ref().filter(|_| self.requests.is_empty());
-        let deadlines = self.requests.iter().chain(tail).filter_map(|exchange| exchange.deadline);
+        let deadlines =
+            self.requests.iter().chain(tail).filter_map(|exchange| exchange.caller.ends());
         deadlines.chain(self.grace_ends()).min()
     }
 

@@ -47,7 +47,7 @@ impl Natives {
         component: &Component,
     ) -> Result<Linker<Data>> {
         let mut linker = core_linker(engine)?;
-        let plan = resolve(imports(engine, component, is_core)?, &self.0, &[], &[]);
+        let plan = resolve(imports(engine, component, is_core)?, &[], &self.0, &[], &[]);
         let plan = match plan {
             Ok(plan) => plan,
             Err(errors) => {
@@ -55,7 +55,7 @@ impl Natives {
                 bail!("cannot link the guest: {}", errors.join("; "));
             }
         };
-        let workload = WorkloadIdentity { id: 1, name: "bench".parse()? };
+        let workload = WorkloadIdentity { name: "bench".parse()? };
         plan.bind(&workload).await?.define(&mut linker)?;
         Ok(linker)
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod caller;
 mod concurrent;
 mod echo;
 mod faults;
@@ -91,6 +92,20 @@ pub struct BindingConfig {
     pub bind_milliseconds: u64,
     /// What `configured` answers second.
     pub label: String,
+    /// Calls the workload as soon as it is bound, with so many calls at once, each of so many milliseconds
+    /// where the workload awaits them.
+    pub call: Option<Calls>,
+}
+
+/// Calls that the extension makes of a workload by itself.
+#[backplane_sdk::config]
+#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// At once.
+    pub calls: u32,
+    /// Each.
+    pub milliseconds: u32,
 }
 
 /// An instance.
@@ -125,6 +140,9 @@ impl Extension for Probe {
             tokio::time::sleep(std::time::Duration::from_millis(config.bind_milliseconds)).await;
         }
         config.bind.run("bind")?;
+        if let Some(calls) = config.call.clone() {
+            caller::call_when_ready(&workload, calls)?;
+        }
         Ok(Binding {
             workload,
             greeting: self.config.greeting.clone(),

@@ -23,7 +23,7 @@ static LIVE: AtomicU32 = AtomicU32::new(0);
 pub struct Thing(Mutex<String>);
 
 impl Thing {
-    fn new(label: impl Into<String>) -> Self {
+    pub(crate) fn new(label: impl Into<String>) -> Self {
         LIVE.fetch_add(1, Ordering::SeqCst);
         Self(Mutex::new(label.into()))
     }
@@ -36,7 +36,7 @@ impl Thing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.lock().clone()
     }
 
