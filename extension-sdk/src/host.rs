@@ -2,9 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use abi_stable::std_types::RStr;
-use backplane_abi::{CallContext, HostApiRef, HostContext, MetricKind};
+use abi_stable::std_types::{RResult, RStr};
+use async_ffi::FfiFuture;
+use backplane_abi::{
+    CallContext, Finished, HOST_EXPORTS, HOST_INTERFACE, HostApiRef, HostContext, MetricKind,
+};
 use backplane_wire::{Decode, Encode, Form};
+use futures::FutureExt as _;
 
 use crate::{
     Failure, FailureKind,
@@ -148,12 +152,29 @@ impl Workload {
     /// Whether the workload exports an interface, `ns:package/name@version` as the extension's world imports
     /// it. Known from `bind` on, where a link that needs it can be refused without.
     pub fn exports(&self, interface: &str) -> bool {
+        let arguments = backplane_wire::to_vec(&(interface,), Form::Local);
+        let call = CallContext::default();
+        let answer = self.ask(HOST_INTERFACE, HOST_EXPORTS, arguments, &call);
+        // A host that does not know the function calls no exports.
+        match answer.now_or_never().map(RResult::into_result) {
+            Some(Ok(answer)) => {
+                backplane_wire::from_slice(&answer, Form::Local).is_ok_and(|(has,)| has)
+            }
+            Some(Err(_)) | None => false,
+        }
+    }
+
+    fn ask(
+        &self,
+        interface: &str,
+        function: &str,
+        arguments: Vec<u8>,
+        call: &CallContext,
+    ) -> FfiFuture<Finished> {
         let Host { context, api } = self.host;
-        // A host of ABI 3.0 calls no exports.
-        api.exports().is_some_and(|exports| {
-            // SAFETY: the context came with this API, and lives as long as the instance.
-            unsafe { exports(context, self.id, RStr::from_str(interface)) }
-        })
+        let (interface, function) = (RStr::from_str(interface), RStr::from_str(function));
+        // SAFETY: the context came with this API, and lives as long as the instance.
+        unsafe { api.invoke()(context, self.id, interface, function, arguments.into(), call) }
     }
 
     /// Calls a function that the workload exports. `arguments` is a tuple of the parameters. The functions that
@@ -220,18 +241,7 @@ pub(crate) async fn invoke<R: for<'a> Decode<'a>>(
         ));
     }
     let arguments = with_table(workload.table(), || backplane_wire::to_vec(arguments, form));
-    let host = workload.host;
-    // SAFETY: the context came with this API, and lives as long as the instance.
-    let answer = unsafe {
-        host.api.invoke()(
-            host.context,
-            workload.id,
-            RStr::from_str(interface),
-            RStr::from_str(function),
-            arguments.into(),
-            &call,
-        )
-    };
+    let answer = workload.ask(interface, function, arguments, &call);
     let result = answer.await.into_result().map_err(from_failed)?;
     with_table(workload.table(), || backplane_wire::from_slice(&result, form)).map_err(|error| {
         Failure::new(format_args!("result of `{interface}` function `{function}`: {error}"))

@@ -47,11 +47,16 @@ pub struct HostApi {
         arguments: Buffer,
         context: &CallContext,
     ) -> FfiFuture<Finished>,
-    /// Whether a workload that is bound, or about to be, exports an interface that the extension's world
-    /// imports by that name. Since 1.1.
-    pub exports:
-        unsafe extern "C" fn(host: HostContext, workload: u64, interface: RStr<'_>) -> bool,
 }
+
+/// The interface of the host's own functions: called by `invoke` like a workload's, of the workload that they are
+/// about. What the host answers grows here, for a host knows no more slots than each extension was built with. A
+/// name that it does not know is [`FailureCode::UNIMPLEMENTED`](crate::FailureCode::UNIMPLEMENTED).
+pub const HOST_INTERFACE: &str = "backplane:host/workload@1.0.0";
+
+/// `exports: func(interface: string) -> bool`: whether the workload, bound or about to be, exports an interface
+/// that the extension's world imports by that name. Answers at once.
+pub const HOST_EXPORTS: &str = "exports";
 
 /// How much a log line matters.
 #[repr(u8)]

@@ -1,10 +1,10 @@
 //! The stable ABI between the Backplane host and its native extensions.
 //!
 //! Both sides build this crate, each with its own compiler; `abi_stable` compares the layouts when
-//! the library is opened and refuses another. What is here is small and append-only: what grows
-//! (functions, resources, kinds of failure) is named by a number or a name inside a value, never by a
-//! new slot. A slot that is added later goes to the end of a prefix type, is an `Option` to whoever
-//! reads it, and raises this crate's minor version; anything else raises its major version.
+//! the library is opened and refuses another. What is here is small: what grows (functions, resources,
+//! kinds of failure, functions of the host) is named by a number or a name inside a value, never by a
+//! new slot. `abi_stable` refuses a library with fewer slots than the host has, on either side, so that
+//! a slot more raises this crate's major version, as any other change does.
 //!
 //! Who frees what: memory is freed by the side that made it, through the function that travels with
 //! it ([`Buffer`], `RString`, `FfiFuture`). Who may unwind: nobody. Every function here catches the
@@ -25,7 +25,9 @@ pub use bytemuck;
 
 pub use buffer::Buffer;
 pub use exchange::Exchange;
-pub use host::{HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind};
+pub use host::{
+    HOST_EXPORTS, HOST_INTERFACE, HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind,
+};
 pub use metadata::{METADATA_SECTION, WORLD_SECTION};
 pub use module::{
     BindingPtr, CallContext, Description, ExtensionModule, ExtensionModuleRef, FunctionEntry,

@@ -19,8 +19,8 @@ use std::{
 use backplane_sdk::{
     abi::{
         BindingPtr, Buffer, CallContext, Description, Exchange, ExtensionModuleRef, Failed,
-        Finished, HostApi, HostApiRef, HostContext, InstancePtr, Level, LogRecord, MetricKind,
-        Outcome,
+        Finished, HOST_EXPORTS, HOST_INTERFACE, HostApi, HostApiRef, HostContext, InstancePtr,
+        Level, LogRecord, MetricKind, Outcome,
         abi_stable::{
             prefix_type::PrefixTypeTrait,
             std_types::{RErr, ROk, RStr},
@@ -83,15 +83,14 @@ unsafe extern "C" fn invoke(
 ) -> FfiFuture<Finished> {
     // SAFETY: `Loaded::new` leaked it.
     let host = unsafe { &*host.0.cast::<TestHost>() };
+    if interface == HOST_INTERFACE {
+        assert_eq!(function, HOST_EXPORTS);
+        return FfiFuture::new(async { ROk(vec![1].into()) });
+    }
     let call =
         (workload, interface.to_string(), function.to_string(), arguments.to_vec(), context.depth);
     host.invoked.lock().unwrap().push(call);
     FfiFuture::new(async move { ROk(arguments) })
-}
-
-/// The workload exports all but what has `absent` in its name.
-unsafe extern "C" fn exports(_: HostContext, _: u64, interface: RStr<'_>) -> bool {
-    !interface.as_str().contains("absent")
 }
 
 /// An instance of an extension.
@@ -105,8 +104,7 @@ pub struct Loaded {
 impl Loaded {
     pub fn new(module: ExtensionModuleRef, config: &str) -> Result<Self, Failed> {
         let host: &TestHost = Box::leak(Box::default());
-        let api: HostApiRef =
-            HostApi { max_level, log, metric, invoke, exports }.leak_into_prefix();
+        let api: HostApiRef = HostApi { max_level, log, metric, invoke }.leak_into_prefix();
         let context = HostContext(std::ptr::from_ref(host).cast());
         // SAFETY: the host is leaked.
         let created = unsafe { module.create()(context, api, RStr::from_str(config)) };

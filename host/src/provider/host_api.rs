@@ -11,9 +11,10 @@ use std::{
 use abi_stable::std_types::{RResult, RStr};
 use async_ffi::{FfiFuture, FutureExt};
 use backplane_abi::{
-    Buffer, CallContext, Failed, FailureCode, Finished, HostApi, HostApiRef, HostContext, Level,
-    LogRecord, MetricKind,
+    Buffer, CallContext, Failed, FailureCode, Finished, HOST_EXPORTS, HOST_INTERFACE, HostApi,
+    HostApiRef, HostContext, Level, LogRecord, MetricKind,
 };
+use backplane_wire::{Form, from_slice, to_vec};
 use tracing::level_filters::LevelFilter;
 
 use super::Callbacks;
@@ -74,13 +75,7 @@ impl Drop for CallableWorkload {
 /// The host's functions.
 pub(super) const API: HostApiRef = {
     const VALUE: &abi_stable::prefix_type::WithMetadata<HostApi> =
-        &abi_stable::prefix_type::WithMetadata::new(HostApi {
-            max_level,
-            log,
-            metric,
-            invoke,
-            exports,
-        });
+        &abi_stable::prefix_type::WithMetadata::new(HostApi { max_level, log, metric, invoke });
     HostApiRef(VALUE.static_as_prefix())
 };
 
@@ -147,33 +142,49 @@ unsafe extern "C" fn invoke(
 ) -> FfiFuture<Finished> {
     // SAFETY: as in `log`.
     let callbacks = unsafe { side(host) }.callbacks(workload);
+    let Some(callbacks) = callbacks else {
+        return at_once(Err(failed(FailureCode::UNAVAILABLE, "the workload is not bound")));
+    };
+    if context.form != 0 {
+        let message = "a call into a workload takes its arguments in the local form";
+        return at_once(Err(failed(FailureCode::BAD_ARGUMENTS, message)));
+    }
+    if interface.as_str() == HOST_INTERFACE {
+        return at_once(answer(&callbacks, function.as_str(), &arguments));
+    }
     let (interface, function, context) = (interface.to_string(), function.to_string(), *context);
     async move {
-        let called = match callbacks {
-            Some(_) if context.form != 0 => {
-                let message = "a call into a workload takes its arguments in the local form";
-                Err(failed(FailureCode::BAD_ARGUMENTS, message))
-            }
-            Some(callbacks) => {
-                let called = callbacks.call(interface, function, arguments, context).await;
-                called.map_err(|failure| failed(failure.kind.code(), &failure.message))
-            }
-            None => Err(failed(FailureCode::UNAVAILABLE, "the workload is not bound")),
-        };
-        match called {
-            Ok(results) => RResult::ROk(results),
-            Err(failed) => RResult::RErr(failed),
-        }
+        let called = callbacks.call(interface, function, arguments, context).await;
+        finished(called.map_err(|failure| failed(failure.kind.code(), &failure.message)))
     }
     .into_ffi()
 }
 
-fn failed(code: u32, message: &str) -> Failed {
-    Failed { code, message: message.into() }
+/// What the host itself answers about a workload.
+fn answer(callbacks: &Callbacks, function: &str, arguments: &[u8]) -> Result<Buffer, Failed> {
+    match function {
+        HOST_EXPORTS => match from_slice::<(&str,)>(arguments, Form::Local) {
+            Ok((interface,)) => Ok(to_vec(&(callbacks.has(interface),), Form::Local).into()),
+            Err(error) => Err(failed(FailureCode::BAD_ARGUMENTS, &error.to_string())),
+        },
+        _ => {
+            let message = format!("this host has no function `{HOST_INTERFACE}#{function}`");
+            Err(failed(FailureCode::UNIMPLEMENTED, &message))
+        }
+    }
 }
 
-unsafe extern "C" fn exports(host: HostContext, workload: u64, interface: RStr<'_>) -> bool {
-    // SAFETY: as in `log`.
-    let callbacks = unsafe { side(host) }.callbacks(workload);
-    callbacks.is_some_and(|callbacks| callbacks.has(interface.as_str()))
+fn at_once(answer: Result<Buffer, Failed>) -> FfiFuture<Finished> {
+    std::future::ready(finished(answer)).into_ffi()
+}
+
+fn finished(answer: Result<Buffer, Failed>) -> Finished {
+    match answer {
+        Ok(results) => RResult::ROk(results),
+        Err(failed) => RResult::RErr(failed),
+    }
+}
+
+fn failed(code: u32, message: &str) -> Failed {
+    Failed { code, message: message.into() }
 }
