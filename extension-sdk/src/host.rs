@@ -152,16 +152,17 @@ impl Workload {
     /// Whether the workload exports an interface, `ns:package/name@version` as the extension's world imports
     /// it. Known from `bind` on, where a link that needs it can be refused without.
     pub fn exports(&self, interface: &str) -> bool {
+        // A host that does not know the function calls no exports; a workload that has ended has none.
+        self.exported(interface).unwrap_or(false)
+    }
+
+    fn exported(&self, interface: &str) -> Result<bool, Failure> {
         let arguments = backplane_wire::to_vec(&(interface,), Form::Local);
-        let call = CallContext::default();
-        let answer = self.ask(HOST_INTERFACE, HOST_EXPORTS, arguments, &call);
-        // A host that does not know the function calls no exports.
-        match answer.now_or_never().map(RResult::into_result) {
-            Some(Ok(answer)) => {
-                backplane_wire::from_slice(&answer, Form::Local).is_ok_and(|(has,)| has)
-            }
-            Some(Err(_)) | None => false,
-        }
+        let answer = self.ask(HOST_INTERFACE, HOST_EXPORTS, arguments, &CallContext::default());
+        let answer = answer.now_or_never().map(RResult::into_result);
+        let answer = answer.ok_or_else(|| Failure::new("the host does not answer at once"))?;
+        let (has,) = backplane_wire::from_slice(&answer.map_err(from_failed)?, Form::Local)?;
+        Ok(has)
     }
 
     fn ask(
@@ -231,7 +232,7 @@ pub(crate) async fn invoke<R: for<'a> Decode<'a>>(
 ) -> Result<R, Failure> {
     let form = form(&call);
     // Resources among the arguments would be nobody's.
-    if !workload.exports(interface) {
+    if !workload.exported(interface)? {
         return Err(Failure::of(
             FailureKind::Unimplemented,
             format_args!(

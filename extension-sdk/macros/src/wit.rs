@@ -246,14 +246,15 @@ impl Source {
     fn check_calls(&self, interface: InterfaceId) -> Result<(), String> {
         let Some(definition) = self.resolve.interfaces.get(interface) else { return Ok(()) };
         for function in definition.functions.values() {
-            self.check(interface, function)?;
             let types = function.params.iter().map(|param| &param.ty).chain(&function.result);
             let lends = |ty: &Type| {
                 self.any(ty, &|_, kind| {
                     matches!(kind, Some(TypeDefKind::Handle(Handle::Borrow(_))))
                 })
             };
-            let what = if function.kind.resource().is_some() {
+            let what = if let Some(text) = self.unsupported(function) {
+                text
+            } else if function.kind.resource().is_some() {
                 "it belongs to a resource of the workload's own"
             } else if types.into_iter().any(lends) {
                 "it has a borrowed resource"
@@ -271,6 +272,18 @@ impl Source {
 
     /// Refuses what a function's types may not hold yet.
     pub(crate) fn check(&self, interface: InterfaceId, function: &Function) -> Result<(), String> {
+        match self.unsupported(function) {
+            None => Ok(()),
+            Some(text) => Err(format!(
+                "function `{}` of `{}` cannot be provided: {text}",
+                function.name,
+                self.interface_name(interface)
+            )),
+        }
+    }
+
+    /// What a function's types may not hold yet, if they do.
+    fn unsupported(&self, function: &Function) -> Option<&'static str> {
         let refused: BTreeSet<&str> = function
             .params
             .iter()
@@ -279,14 +292,7 @@ impl Source {
             .flat_map(|ty| UNSUPPORTED.iter().filter(|(test, _)| self.any(ty, test)))
             .map(|(_, text)| *text)
             .collect();
-        match refused.first() {
-            None => Ok(()),
-            Some(text) => Err(format!(
-                "function `{}` of `{}` cannot be provided or called: {text}",
-                function.name,
-                self.interface_name(interface)
-            )),
-        }
+        refused.first().copied()
     }
 }
 

@@ -1,6 +1,6 @@
 //! How many calls run at once, how deep they nest, in which instances, and what a stop does to them.
 
-use crate::{callee, lab};
+use crate::{callee, lab, measures};
 
 #[tokio::test]
 async fn calls_take_turns_and_fail_where_too_many_wait() {
@@ -58,23 +58,27 @@ fn calls(milliseconds: u32) -> String {
     )
 }
 
+const RUNNING: &str = "backplane_requests_running{workload=\"shop\"} 3";
+
 #[tokio::test]
 async fn a_stop_lets_calls_end() {
     let lab = lab("callee-p3", "", &calls(1000));
-    let host = lab.start(["host"]).await;
+    let mut host = lab.start(["host"]).await;
+    measures(&mut host, RUNNING).await;
     host.terminate();
     let (code, log) = host.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("the workload answered Ok"), "{log}");
     // What the extension asks for then is refused, and it ends after all of its bindings.
-    assert!(log.contains("the workload is stopping"), "{log}");
+    assert!(log.contains("the workload answered first: Err(\"Unavailable"), "{log}");
     assert!(!log.contains("a binding has not ended"), "{log}");
 }
 
 #[tokio::test]
 async fn a_stop_cuts_calls_at_its_deadline() {
     let lab = lab("callee-p3", "shutdown.deadline = \"200ms\"", &calls(60_000));
-    let host = lab.start(["host"]).await;
+    let mut host = lab.start(["host"]).await;
+    measures(&mut host, RUNNING).await;
     host.terminate();
     let (code, log) = host.ended().await;
     assert_eq!(code, Some(0), "{log}");

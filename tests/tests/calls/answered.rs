@@ -1,10 +1,8 @@
 //! What a call brings back: results, and failures of every kind.
 
-use std::time::Duration;
+use backplane_tests::Running;
 
-use backplane_tests::{Running, within};
-
-use crate::{callee, lab};
+use crate::{callee, lab, measures};
 
 /// The path is answered with that status, and a text that has all these parts.
 async fn answers(host: &Running, path: &str, status: u16, parts: &[&str]) {
@@ -75,18 +73,7 @@ async fn what_is_not_there_and_what_is_malformed_is_told_to_the_extension() {
 async fn a_call_that_nobody_waits_for_any_more_is_ended() {
     let (_lab, mut host) = callee("limits = { cpu = \"none\", deadline = \"none\" }").await;
     answers(&host, "/give-up?how=loop&ms=50", 502, &["given up"]).await;
-    let admin = host.admin().await;
-    let ended = "backplane_requests_total{workload=\"shop\",ended=\"cancelled\"} 1";
-    let counted = async {
-        loop {
-            let text = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
-            if text.text().await.unwrap().contains(ended) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within(ended, counted).await;
+    measures(&mut host, "backplane_requests_total{workload=\"shop\",ended=\"cancelled\"} 1").await;
     host.stop().await;
 }
 

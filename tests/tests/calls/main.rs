@@ -12,7 +12,9 @@ mod admitted;
 mod answered;
 mod linked;
 
-use backplane_tests::{Lab, Running, component, library};
+use std::time::Duration;
+
+use backplane_tests::{Lab, Running, component, library, within};
 
 /// A lab with the extension `probe` and a workload of `guest`. `host` goes on at the config's head, `workload`
 /// at the workload's table.
@@ -31,4 +33,20 @@ pub(crate) async fn callee(workload: &str) -> (Lab, Running) {
     let lab = lab("callee", "", &format!("http = {{}}\n{workload}"));
     let host = lab.start(["host"]).await;
     (lab, host)
+}
+
+/// Waits until the host's metrics have that line.
+pub(crate) async fn measures(host: &mut Running, line: &str) {
+    let url = format!("http://{}/metrics", host.admin().await);
+    let measured = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            let metrics = reqwest::get(&url).await.unwrap().text().await.unwrap();
+            if metrics.lines().any(|measured| measured == line) {
+                return;
+            }
+        }
+    };
+    within(line, measured).await;
 }
