@@ -7,7 +7,7 @@ use backplane_wire::{Decode, Encode, Error, Form, Reader};
 use tokio::time::Instant;
 
 use crate::{
-    Failure, Own, Resource, Workload,
+    Element, Failure, Own, Resource, StreamReader, StreamWriter, Workload,
     host::{Caller, form, invoke, sealed::Sealed},
     resource::{Table, take_borrow, take_own},
     time,
@@ -43,6 +43,15 @@ impl Context {
     /// A new resource, to be returned to the workload.
     pub fn own<M: Resource>(&self, rep: M::Rep) -> Own<M> {
         Own::new(rep)
+    }
+
+    /// A new stream: the end to write, by a task of the extension's for one, and the one to return.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the host makes no streams.
+    pub fn stream<T: Element>(&self) -> Result<(StreamWriter<T>, StreamReader<T>), Failure> {
+        self.core.workload.stream()
     }
 
     /// The resources of this workload that are alive.

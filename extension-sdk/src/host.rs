@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use abi_stable::std_types::{RResult, RStr};
 use async_ffi::FfiFuture;
 use backplane_abi::{
-    CallContext, Finished, HOST_EXPORTS, HOST_INTERFACE, HostApiRef, HostContext, MetricKind,
+    Buffer, CallContext, Finished, HOST_EXPORTS, HOST_INTERFACE, HostApiRef, HostContext,
+    MetricKind,
 };
 use backplane_wire::{Decode, Encode, Form};
 use futures::FutureExt as _;
@@ -14,6 +15,7 @@ use crate::{
     Failure, FailureKind,
     failure::from_failed,
     resource::{Table, with_table},
+    stream::{self, Element, StreamReader, StreamWriter},
     world::FunctionName,
 };
 
@@ -114,23 +116,46 @@ impl Histogram {
     }
 }
 
+/// A binding as its host knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    id: u64,
+    host: Host,
+}
+
+impl Home {
+    /// Asks something of the host, or of the workload.
+    pub(crate) fn ask(
+        &self,
+        interface: &str,
+        function: &str,
+        arguments: Buffer,
+        call: &CallContext,
+    ) -> FfiFuture<Finished> {
+        let Host { context, api } = self.host;
+        let (interface, function) = (RStr::from_str(interface), RStr::from_str(function));
+        // SAFETY: the context came with this API, and lives as long as the instance.
+        unsafe { api.invoke()(context, self.id, interface, function, arguments, call) }
+    }
+}
+
 /// A workload that is bound to the extension. Cheap to clone.
 #[derive(Clone)]
 pub struct Workload {
-    id: u64,
+    home: Home,
     name: Arc<str>,
-    host: Host,
     table: Arc<Table>,
 }
 
 impl Workload {
     pub(crate) fn new(id: u64, name: &str, host: Host) -> Self {
-        Self { id, name: name.into(), host, table: Arc::new(Table::new()) }
+        let home = Home { id, host };
+        Self { home, name: name.into(), table: Arc::new(Table::new(home)) }
     }
 
     /// The host's number for this binding of it, unique while the host runs.
     pub fn id(&self) -> u64 {
-        self.id
+        self.home.id
     }
 
     /// Its name.
@@ -140,7 +165,7 @@ impl Workload {
 
     /// The host it runs on.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.home.host
     }
 
     /// The resources that it holds.
@@ -158,24 +183,23 @@ impl Workload {
 
     fn exported(&self, interface: &str) -> Result<bool, Failure> {
         let arguments = backplane_wire::to_vec(&(interface,), Form::Local);
-        let answer = self.ask(HOST_INTERFACE, HOST_EXPORTS, arguments, &CallContext::default());
+        let answer = {
+            let call = CallContext::default();
+            self.home.ask(HOST_INTERFACE, HOST_EXPORTS, arguments.into(), &call)
+        };
         let answer = answer.now_or_never().map(RResult::into_result);
         let answer = answer.ok_or_else(|| Failure::new("the host does not answer at once"))?;
         let (has,) = backplane_wire::from_slice(&answer.map_err(from_failed)?, Form::Local)?;
         Ok(has)
     }
 
-    fn ask(
-        &self,
-        interface: &str,
-        function: &str,
-        arguments: Vec<u8>,
-        call: &CallContext,
-    ) -> FfiFuture<Finished> {
-        let Host { context, api } = self.host;
-        let (interface, function) = (RStr::from_str(interface), RStr::from_str(function));
-        // SAFETY: the context came with this API, and lives as long as the instance.
-        unsafe { api.invoke()(context, self.id, interface, function, arguments.into(), call) }
+    /// A new stream: the end to write, and the one to give to the workload.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the workload has ended, or the host makes no streams.
+    pub fn stream<T: Element>(&self) -> Result<(StreamWriter<T>, StreamReader<T>), Failure> {
+        stream::make(&self.home)
     }
 
     /// Calls a function that the workload exports. `arguments` is a tuple of the parameters. The functions that
@@ -199,7 +223,7 @@ impl Workload {
 
 impl fmt::Debug for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workload").field("id", &self.id).field("name", &self.name).finish()
+        f.debug_struct("Workload").field("id", &self.home.id).field("name", &self.name).finish()
     }
 }
 
@@ -242,7 +266,7 @@ pub(crate) async fn invoke<R: for<'a> Decode<'a>>(
         ));
     }
     let arguments = with_table(workload.table(), || backplane_wire::to_vec(arguments, form));
-    let answer = workload.ask(interface, function, arguments, &call);
+    let answer = workload.home.ask(interface, function, arguments.into(), &call);
     let result = answer.await.into_result().map_err(from_failed)?;
     with_table(workload.table(), || backplane_wire::from_slice(&result, form)).map_err(|error| {
         Failure::new(format_args!("result of `{interface}` function `{function}`: {error}"))

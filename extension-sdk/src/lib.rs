@@ -151,6 +151,8 @@
 //! | `own<r>` | [`Own<R>`](Own) | `Arc<R::Rep>`; [`Own<R>`](Own) inside of another type |
 //! | `borrow<r>`, a method's `self` | | `&R::Rep`; [`Borrow<R>`](Borrow) inside of another type |
 //!
+//! | `stream<u8>`, `stream<u16>` ... `stream<f64>` | [`StreamReader<T>`](StreamReader), of [`Context::stream`] | the same |
+//!
 //! `Bytes` taken from arguments of a kibibyte and more share the argument buffer: nothing is copied.
 //!
 //! An interface `ns:package/name` is the module `ns::package::name`, or `ns::package0_2_0_draft::name`
@@ -206,6 +208,7 @@ mod module;
 mod panics;
 mod resource;
 mod runtime;
+mod stream;
 mod time;
 mod world;
 
@@ -225,6 +228,7 @@ pub use failure::{Failure, FailureKind};
 pub use host::{Caller, Counter, Gauge, Histogram, Host, Workload};
 pub use list::{List, Number};
 pub use resource::{Borrow, Own, Resource};
+pub use stream::{Element, StreamReader, StreamWriter};
 pub use world::Encoded;
 
 /// What the macros' code refers to. No part of the API.

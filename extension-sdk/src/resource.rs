@@ -18,6 +18,8 @@ use std::{
 
 use backplane_wire::{Decode, Encode, Error, Problem, Reader, Writer};
 
+use crate::host::Home;
+
 /// A resource type of the world: a marker that [`generate!`](crate::generate) makes, such as
 /// `store::Bucket`, and the author's type behind it.
 pub trait Resource: 'static {
@@ -112,7 +114,7 @@ pub(crate) fn with_table<T>(table: &Table, body: impl FnOnce() -> T) -> T {
 }
 
 /// Uses the table of the call that is encoding or decoding, if there is one.
-fn with_current<T>(body: impl FnOnce(&Table) -> T) -> Option<T> {
+pub(crate) fn with_current<T>(body: impl FnOnce(&Table) -> T) -> Option<T> {
     // SAFETY: `with_table` has borrowed the table for as long as it is the current one, which it is on this
     // thread while `with_table` runs.
     CURRENT.get().map(|table| body(unsafe { table.as_ref() }))
@@ -180,6 +182,8 @@ pub(crate) struct Table {
     free: Mutex<Free>,
     /// Where generations begin: another in each table, so that a handle of one is none of another.
     first_generation: u32,
+    /// Whose it is.
+    home: Home,
 }
 
 struct Slot {
@@ -196,7 +200,7 @@ struct Free {
 }
 
 impl Table {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(home: Home) -> Self {
         static TABLES: AtomicU32 = AtomicU32::new(1);
         // An odd factor spreads the tables over the range of generations.
         let number = TABLES.fetch_add(1, Ordering::Relaxed);
@@ -204,7 +208,13 @@ impl Table {
             chunks: [const { OnceLock::new() }; CHUNKS],
             free: Mutex::default(),
             first_generation: number.wrapping_mul(0x9e37_79b9).max(1),
+            home,
         }
+    }
+
+    /// The binding that it belongs to.
+    pub(crate) fn home(&self) -> Home {
+        self.home
     }
 
     /// Resources that are alive.

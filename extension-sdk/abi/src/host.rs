@@ -58,6 +58,34 @@ pub const HOST_INTERFACE: &str = "backplane:host/workload@1.0.0";
 /// that the extension's world imports by that name. Answers at once.
 pub const HOST_EXPORTS: &str = "exports";
 
+/// The interface of the host's functions about the ends of streams that a binding has. The end is named by its
+/// handle, in the first word of [`CallContext::reserved`]; one that the binding does not have is
+/// [`FailureCode::BAD_ARGUMENTS`](crate::FailureCode::BAD_ARGUMENTS).
+///
+/// A stream crosses as a handle: in a message to the binding it is an end to read, which is the binding's from then
+/// on; in one from it, an end to read that it gives away. What an end carries are chunks: the elements one after
+/// another, each in its bytes as the local form has them, never a part of one.
+pub const HOST_STREAMS: &str = "backplane:host/streams@1.0.0";
+
+/// `make: func() -> tuple<u64, u64>`: a new stream of the binding's own, as the end to write and the one to read.
+/// Answers at once.
+pub const STREAM_MAKE: &str = "make";
+
+/// Reads the next chunk: the result is its bytes, with nothing around them, and empty at the end of the stream.
+/// Fails with [`FailureCode::UNAVAILABLE`](crate::FailureCode::UNAVAILABLE) where the writer ended early.
+pub const STREAM_READ: &str = "read";
+
+/// Writes a chunk, which is all of the arguments, when there is room. The result is a `bool`: false where nobody
+/// reads any more, and the chunk is gone.
+pub const STREAM_WRITE: &str = "write";
+
+/// Ends what the binding writes: that was all of it. Answers at once.
+pub const STREAM_END: &str = "end";
+
+/// Gives up an end: the binding reads no more, or cuts what it writes. Answers at once. The ends that a binding has
+/// left are given up when it ends.
+pub const STREAM_FORGET: &str = "forget";
+
 /// How much a log line matters.
 #[repr(u8)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -26,7 +26,8 @@ pub use bytemuck;
 pub use buffer::Buffer;
 pub use exchange::Exchange;
 pub use host::{
-    HOST_EXPORTS, HOST_INTERFACE, HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind,
+    HOST_EXPORTS, HOST_INTERFACE, HOST_STREAMS, HostApi, HostApiRef, HostContext, Level, LogRecord,
+    MetricKind, STREAM_END, STREAM_FORGET, STREAM_MAKE, STREAM_READ, STREAM_WRITE,
 };
 pub use metadata::{METADATA_SECTION, WORLD_SECTION};
 pub use module::{

@@ -96,7 +96,8 @@ pub struct CallContext {
     pub depth: u32,
     /// The integer form of arguments and results: 0 local, 1 wRPC.
     pub form: u32,
-    /// For later versions; zeroes.
+    /// For later versions; zeroes. The host's functions about streams have the stream's handle in the first
+    /// ([`HOST_STREAMS`](crate::HOST_STREAMS)).
     pub reserved: [u64; 4],
 }
 

@@ -152,11 +152,15 @@ impl<'a> Types<'a> {
                 quote!(::backplane_sdk::Borrow<#marker>)
             }
             TypeDefKind::Type(ty) => one(ty),
+            TypeDefKind::Stream(Some(element)) => {
+                let element = self.ty(element, Place::Owned, from);
+                quote!(::backplane_sdk::StreamReader<#element>)
+            }
             // Refused by `Source::check`, or always named.
             TypeDefKind::Map(..)
             | TypeDefKind::FixedLengthList(..)
             | TypeDefKind::Future(_)
-            | TypeDefKind::Stream(_)
+            | TypeDefKind::Stream(None)
             | TypeDefKind::Record(_)
             | TypeDefKind::Resource
             | TypeDefKind::Flags(_)

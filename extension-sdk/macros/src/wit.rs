@@ -232,9 +232,24 @@ impl Source {
         }
     }
 
-    /// Whether a resource handle stands in the type.
+    /// Whether something stands in the type that is read and written in its binding: a resource handle, a stream.
     pub(crate) fn has_handle(&self, ty: &Type) -> bool {
-        self.any(ty, &|_, kind| matches!(kind, Some(TypeDefKind::Handle(_))))
+        self.any(ty, &|_, kind| {
+            matches!(kind, Some(TypeDefKind::Handle(_) | TypeDefKind::Stream(_)))
+        })
+    }
+
+    /// What a stream may be of: `u8`, and the numbers that are wider.
+    fn is_element(&self, ty: &Type) -> bool {
+        match ty {
+            Type::U8 => true,
+            Type::S8 => false,
+            Type::Id(id) => match self.resolve.types.get(self.dealias(*id)).map(|def| &def.kind) {
+                Some(TypeDefKind::Type(ty)) => self.is_element(ty),
+                Some(_) | None => false,
+            },
+            ty => self.width(ty).is_some(),
+        }
     }
 
     /// Whether a byte list stands in the type.
@@ -289,23 +304,36 @@ impl Source {
             .iter()
             .map(|param| &param.ty)
             .chain(&function.result)
-            .flat_map(|ty| UNSUPPORTED.iter().filter(|(test, _)| self.any(ty, test)))
+            .flat_map(|ty| {
+                UNSUPPORTED
+                    .iter()
+                    .filter(|(test, _)| self.any(ty, &|ty, kind| test(self, ty, kind)))
+            })
             .map(|(_, text)| *text)
             .collect();
         refused.first().copied()
     }
 }
 
-type Test = fn(&Type, Option<&TypeDefKind>) -> bool;
+type Test = fn(&Source, &Type, Option<&TypeDefKind>) -> bool;
 
-const UNSUPPORTED: [(Test, &str); 3] = [
+const UNSUPPORTED: [(Test, &str); 4] = [
     (
-        |_, kind| matches!(kind, Some(TypeDefKind::Stream(_) | TypeDefKind::Future(_))),
-        "streams come with a later version",
+        |source, _, kind| match kind {
+            Some(TypeDefKind::Stream(element)) => {
+                !element.as_ref().is_some_and(|element| source.is_element(element))
+            }
+            _ => false,
+        },
+        "streams of other things than `u8` and the numbers wider than a byte come with a later version",
     ),
-    (|ty, _| matches!(ty, Type::ErrorContext), "no host passes an error-context on"),
     (
-        |_, kind| matches!(kind, Some(TypeDefKind::Map(..) | TypeDefKind::FixedLengthList(..))),
+        |_, _, kind| matches!(kind, Some(TypeDefKind::Future(_))),
+        "futures come with a later version",
+    ),
+    (|_, ty, _| matches!(ty, Type::ErrorContext), "no host passes an error-context on"),
+    (
+        |_, _, kind| matches!(kind, Some(TypeDefKind::Map(..) | TypeDefKind::FixedLengthList(..))),
         "the host has maps and fixed-length lists switched off",
     ),
 ];

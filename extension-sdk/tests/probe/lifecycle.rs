@@ -86,6 +86,7 @@ fn functions_are_numbered_in_the_order_of_the_world() {
             "probe:types/faults@1.0.0",
             "probe:types/concurrent@1.0.0",
             "probe:types/caller@1.0.0",
+            "probe:types/streams@1.0.0",
             "bench:kv/calls@1.0.0",
         ]
     );

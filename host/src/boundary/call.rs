@@ -1,8 +1,10 @@
 //! What the boundary asks of whoever answers a call.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use backplane_abi::{Buffer, CallContext, Exchange, FailureCode};
+
+use super::streams::Streams;
 
 /// Answers the calls of one binding. Providers implement it; the boundary knows nothing else of them.
 pub trait Callee: Send + Sync + 'static {
@@ -11,6 +13,11 @@ pub trait Callee: Send + Sync + 'static {
 
     /// The workload whose calls it answers, for logs; none where it has none of its own.
     fn workload(&self) -> Option<&str> {
+        None
+    }
+
+    /// The ends of the streams that it reads and writes; none where it takes none.
+    fn streams(&self) -> Option<&Arc<Streams>> {
         None
     }
 

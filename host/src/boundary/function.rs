@@ -6,17 +6,18 @@ use backplane_abi::Buffer;
 use backplane_wire::{Reader, Writer};
 use metrics::Counter;
 use smallvec::SmallVec;
-use wasmtime::component::ResourceType;
+use wasmtime::{StoreContextMut, component::ResourceType};
 
 use super::{
-    FORM, StoreState,
+    FORM, StoreData, StoreState,
     call::{Answer, Failure, FailureKind},
     handles::{Binding, Guard, HandleError},
     lift::Lifted,
     link::LinkedResource,
     message::Message,
     names::{self, Names, bad_answer},
-    shape::Shape,
+    shape::{Found, Shape},
+    streams,
     types::{FunctionType, Type},
 };
 use crate::{
@@ -47,6 +48,7 @@ pub(super) struct Function {
     resources: Arc<[ResourceEntry]>,
     /// Where the owned handles are in the result, if it may hold any.
     shape: Option<Shape>,
+    returns_streams: bool,
     /// The wire value of the result up to the text of its error case, where it has one that fits a
     /// failure of the provider.
     error_case: Option<Vec<u8>>,
@@ -77,6 +79,7 @@ impl Function {
             id,
             resources: Arc::clone(resources),
             shape,
+            returns_streams: ty.result.as_ref().is_some_and(Type::has_stream),
             error_case: ty.result.as_ref().and_then(error_case),
             calls: metrics::counter!(
                 CALLS.name,
@@ -100,6 +103,7 @@ impl Function {
         state.tally.count(self);
         let Lifted { mut message, handles } = args;
         let Some(handles) = handles else { return self.ask(state, task, message) };
+        let handles = handles.resources;
         let mut given = SmallVec::<[Guard; 2]>::new();
         let own = (&*self.resources, &self.binding);
         let exchanged = state.handles.exchange(own, message.as_mut_slice(), &handles, &mut given);
@@ -155,6 +159,44 @@ impl Function {
         ended.or_else(|failure| self.failed(failure))
     }
 
+    /// Gives the streams among the arguments channels, which the provider gets in their place. Comes before the
+    /// call, while the store is at hand.
+    #[inline]
+    pub(super) fn pipe<T: StoreData>(
+        &self,
+        store: &mut StoreContextMut<'_, T>,
+        args: &mut Lifted,
+    ) -> wasmtime::Result<()> {
+        match &mut args.handles {
+            Some(handles) if !handles.streams.is_empty() => {
+                let piped = streams::pipe(store, self.binding.callee(), args);
+                piped.map_err(|error| self.names.error(error))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Makes streams of the channels among the results in the store, which are then ready to be lowered.
+    #[inline]
+    pub(super) fn open<T: StoreData>(
+        &self,
+        store: &mut StoreContextMut<'_, T>,
+    ) -> wasmtime::Result<()> {
+        match &self.shape {
+            Some(shape) if self.returns_streams => {
+                let message = std::mem::take(&mut store.data_mut().boundary().exchange.results);
+                let callee = self.binding.callee();
+                let opened = streams::open(store, callee, shape, &message);
+                let state = store.data_mut().boundary();
+                state.exchange.results = message;
+                let opened = opened.map_err(|error| bad_answer(self.id, error))?;
+                state.streams = Some(Box::new(opened));
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Keeps results that came later in the store, ready to be lowered.
     pub(super) fn received(&self, state: &mut StoreState, message: Buffer) -> wasmtime::Result<()> {
         state.exchange.results = message;
@@ -175,8 +217,12 @@ impl Function {
     fn receive_handles(&self, shape: &Shape, state: &mut StoreState) -> wasmtime::Result<()> {
         let StoreState { exchange, handles, returned, .. } = state;
         let mut guards = SmallVec::<[Guard; 2]>::new();
-        let mut found = |resource, handle| {
-            guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
+        let mut found = |found| match found {
+            Found::Own(resource, handle) => {
+                guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
+            }
+            // Opened when the store is at hand.
+            Found::Stream(..) => {}
         };
         let mut reader = Reader::new(&exchange.results, FORM);
         if let Err(error) = shape.handles(&mut reader, &mut found) {

@@ -25,8 +25,8 @@ use super::{
     link::LinkedResource,
     lower::{LoweredHandles, RawLowered, Spilled, ToLower},
     names,
-    shape::Shape,
-    size,
+    shape::{Found, Shape},
+    size, streams,
     types::{FunctionType, ResourceName, Type},
 };
 
@@ -40,6 +40,7 @@ pub struct Export<T: 'static> {
     resources: Arc<[ResourceEntry]>,
     /// Where the owned handles are in the arguments, if they may hold any.
     shape: Option<Shape>,
+    takes_streams: bool,
     id: u32,
     alone: Alone<T>,
     beside: Beside<T>,
@@ -115,7 +116,13 @@ impl<T: StoreData> Export<T> {
         }
         let number =
             |name: &ResourceName| resources.iter().find(|r| r.name == *name).map(|r| r.number);
-        let shape = if parameters.iter().any(|ty| ty.has_own()) {
+        if ty.has_stream() && binding.callee().streams().is_none() {
+            return unsupported("a stream, and its caller takes and makes none".to_owned());
+        }
+        if ty.result.as_ref().is_some_and(|ty| ty.has_own() && Shape::of(ty, &number).is_none()) {
+            return unsupported("a resource that its caller does not make".to_owned());
+        }
+        let shape = if parameters.iter().any(|ty| ty.has_own() || ty.has_stream()) {
             match Shape::of_all(&parameters, &number) {
                 Some(shape) => Some(shape),
                 None => return unsupported("a resource that its caller does not make".to_owned()),
@@ -135,6 +142,7 @@ impl<T: StoreData> Export<T> {
             binding: Arc::clone(binding),
             resources: ResourceEntry::all(resources),
             shape,
+            takes_streams: ty.params.iter().any(|(_, ty)| ty.has_stream()),
             id: names::number(),
             alone,
             beside,
@@ -169,8 +177,12 @@ impl<T: StoreData> Export<T> {
     pub fn arguments(&self, message: Buffer) -> Result<Arguments, Failure> {
         let mut given = SmallVec::new();
         if let Some(shape) = &self.shape {
-            let mut found = |resource, handle| {
-                given.push(Guard::new(Arc::clone(&self.binding), resource, handle));
+            let mut found = |found| match found {
+                Found::Own(resource, handle) => {
+                    given.push(Guard::new(Arc::clone(&self.binding), resource, handle));
+                }
+                // Opened when there is an instance; until then the provider has it.
+                Found::Stream(..) => {}
             };
             let mut reader = Reader::new(&message, FORM);
             shape.handles(&mut reader, &mut found).map_err(|error| self.malformed(&error))?;
@@ -238,7 +250,14 @@ impl<T: StoreData> Export<T> {
         let state = store.data_mut().boundary();
         let handles = given.into_iter().map(|guard| state.handles.insert(guard));
         let handles = handles.collect::<Result<LoweredHandles, HandleError>>()?;
-        Ok((func, ToLower { message, handles, function: self.id }))
+        let callee = self.binding.callee();
+        let streams = match &self.shape {
+            Some(shape) if self.takes_streams => {
+                Some(Box::new(streams::open(store, callee, shape, &message)?))
+            }
+            Some(_) | None => None,
+        };
+        Ok((func, ToLower { message, handles, streams, function: self.id }))
     }
 
     /// The guest's results for the provider, to which the handles among them go back.
@@ -247,15 +266,19 @@ impl<T: StoreData> Export<T> {
         store: &mut StoreContextMut<'_, T>,
         lifted: Result<Lifted>,
     ) -> Result<Buffer> {
-        let Lifted { mut message, handles } = match lifted {
+        let mut lifted = match lifted {
             Ok(lifted) => lifted,
             Err(error) => return Err(self.explained(error)),
         };
+        if lifted.handles.as_ref().is_some_and(|handles| !handles.streams.is_empty()) {
+            streams::pipe(store, self.binding.callee(), &mut lifted)?;
+        }
+        let Lifted { mut message, handles } = lifted;
         let Some(handles) = handles else { return Ok(message.into_buffer()) };
         let mut given = SmallVec::new();
         let table = &mut store.data_mut().boundary().handles;
         let own = (&*self.resources, &self.binding);
-        table.exchange(own, message.as_mut_slice(), &handles, &mut given)?;
+        table.exchange(own, message.as_mut_slice(), &handles.resources, &mut given)?;
         given.into_iter().for_each(Guard::surrender);
         Ok(message.into_buffer())
     }

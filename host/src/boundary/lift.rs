@@ -11,7 +11,9 @@ use wasmtime::{
     component::{
         __internal::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext,
-            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
+            wasmtime_environ::component::{
+                StringEncoding, TypeResourceTableIndex, TypeStreamTableIndex,
+            },
         },
         ComponentNamedList, ComponentType, Lift, ResourceType,
     },
@@ -22,6 +24,7 @@ use super::{
     message::{self, Message},
     misfit,
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Run, Step},
+    streams::{Kind, Readable},
 };
 
 /// Wire values that came out of a guest: the arguments of a call that it makes, or the results of one that was
@@ -113,7 +116,21 @@ impl Hold for Kept {
 }
 
 /// A word where there are none: arguments are moved several times on their way through the runtime.
-pub(super) type LiftedHandles = Option<Box<SmallVec<[LiftedHandle; 2]>>>;
+pub(super) type LiftedHandles = Option<Box<Handles>>;
+
+/// What a message stands for that is not its bytes.
+#[derive(Default)]
+pub(super) struct Handles {
+    pub(super) resources: SmallVec<[LiftedHandle; 2]>,
+    pub(super) streams: SmallVec<[LiftedStream; 1]>,
+}
+
+/// A stream that the guest gives away. Its eight bytes in the message are zero until it has a channel.
+pub(super) struct LiftedStream {
+    /// Where its eight bytes begin in the message.
+    pub(super) position: usize,
+    pub(super) stream: Readable,
+}
 
 /// A handle among the arguments. Its eight bytes in the message are zero until the store's table has
 /// told what it stands for.
@@ -298,6 +315,9 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 Step::Borrow(offset, resource) => {
                     self.borrow(resource, u32::from_le_bytes(array(value, offset)?))?;
                 }
+                Step::Stream(offset, stream, kind) => {
+                    self.stream(stream, kind, u32::from_le_bytes(array(value, offset)?))?;
+                }
             }
         }
         Ok(())
@@ -399,6 +419,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
                 }
                 Step::Own(_, resource) => self.own(resource, next(src)?.get_u32())?,
                 Step::Borrow(_, resource) => self.borrow(resource, next(src)?.get_u32())?,
+                Step::Stream(_, stream, kind) => self.stream(stream, kind, next(src)?.get_u32())?,
             }
         }
         Ok(())
@@ -445,7 +466,15 @@ impl<'c, 'm> Lifter<'c, 'm> {
         self.out.handle(0);
         let position = self.out.len() - size_of::<u64>();
         let handle = LiftedHandle { position, rep, ty, owned };
-        self.handles.get_or_insert_default().push(handle);
+        self.handles.get_or_insert_default().resources.push(handle);
+    }
+
+    fn stream(&mut self, ty: TypeStreamTableIndex, kind: Kind, index: u32) -> Result<()> {
+        let stream = Readable::lift(self.cx, ty, kind, index)?;
+        self.out.handle(0);
+        let position = self.out.len() - size_of::<u64>();
+        self.handles.get_or_insert_default().streams.push(LiftedStream { position, stream });
+        Ok(())
     }
 
     fn string(&mut self, pointer: usize, length: usize) -> Result<()> {

@@ -88,14 +88,22 @@ pub fn define<T: StoreData>(linker: &mut Linker<T>, import: &LinkedImport<'_>) -
         })?;
     }
     for (name, ty, function) in import.functions {
+        if ty.has_stream() && import.binding.callee().streams().is_none() {
+            wasmtime::bail!(
+                "`{}#{name}` has a stream, and its provider takes and makes none",
+                import.name
+            );
+        }
         let shape = match &ty.result {
-            Some(result) if result.has_own() => match Shape::of(result, &number) {
-                Some(shape) => Some(shape),
-                None => wasmtime::bail!(
-                    "`{}#{name}` returns a resource that its provider does not make",
-                    import.name
-                ),
-            },
+            Some(result) if result.has_own() || result.has_stream() => {
+                match Shape::of(result, &number) {
+                    Some(shape) => Some(shape),
+                    None => wasmtime::bail!(
+                        "`{}#{name}` returns a resource that its provider does not make",
+                        import.name
+                    ),
+                }
+            }
             Some(_) | None => None,
         };
         let function =
@@ -157,9 +165,14 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
         move |mut store: StoreContextMut<'_, T>, args: RawLifted<N, KeptArgs>| -> Call<'_, T, M> {
             // The call is made here, so that an answer at hand needs no future: that of `Kept` takes
             // no memory.
-            let answer = args.take().and_then(|args| {
+            let answer = args.take().and_then(|mut args| {
                 let task = task(&mut store)?;
-                function.call(store.data_mut().boundary(), task, args)
+                function.pipe(&mut store, &mut args)?;
+                let answer = function.call(store.data_mut().boundary(), task, args)?;
+                if let Answer::Ready = answer {
+                    function.open(&mut store)?;
+                }
+                Ok(answer)
             });
             match answer {
                 Ok(Answer::Ready) => Box::new(Kept(PhantomData)),
@@ -168,6 +181,7 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
                     Box::new(async move {
                         let message = function.end(answer?).await?;
                         function.received(store.data_mut().boundary(), message)?;
+                        function.open(&mut store)?;
                         Ok(KeptResults::new())
                     })
                 }
@@ -205,9 +219,13 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                 let (answer, results) = store.with(|mut access| -> Result<_> {
                     let mut store = access.as_context_mut();
                     let task = task(&mut store)?;
-                    let state = store.data_mut().boundary();
-                    let answer = function.call(state, task, args.take()?)?;
-                    Ok((answer, RawLowered(state.take_results())))
+                    let mut args = args.take()?;
+                    function.pipe(&mut store, &mut args)?;
+                    let answer = function.call(store.data_mut().boundary(), task, args)?;
+                    if let Answer::Ready = answer {
+                        function.open(&mut store)?;
+                    }
+                    Ok((answer, RawLowered(store.data_mut().boundary().take_results())))
                 })?;
                 if let Answer::Ready = answer {
                     return Ok(results);
@@ -215,9 +233,9 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                 let message = function.end(answer).await?;
                 store.with(|mut access| {
                     let mut store = access.as_context_mut();
-                    let state = store.data_mut().boundary();
-                    function.received(state, message)?;
-                    Ok(RawLowered(state.take_results()))
+                    function.received(store.data_mut().boundary(), message)?;
+                    function.open(&mut store)?;
+                    Ok(RawLowered(store.data_mut().boundary().take_results()))
                 })
             })
         },

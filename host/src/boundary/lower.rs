@@ -12,7 +12,9 @@ use wasmtime::{
     component::{
         __internal::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LowerContext,
-            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
+            wasmtime_environ::component::{
+                StringEncoding, TypeResourceTableIndex, TypeStreamTableIndex,
+            },
         },
         ComponentNamedList, ComponentType, Lower,
     },
@@ -22,6 +24,7 @@ use super::{
     ABI_BY_RUNTIME_TYPE, FORM, MOST_FLAT, StoreData, is_aligned, misfit,
     names::bad_answer,
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Step},
+    streams::Readable,
 };
 
 /// Wire values on their way into a guest: the results of a call that it made, or the arguments of one that is
@@ -30,10 +33,15 @@ pub(super) struct ToLower {
     pub(super) message: Buffer,
     /// Representations of the owned handles in the message, in order.
     pub(super) handles: LoweredHandles,
+    /// The streams in the message, in order.
+    pub(super) streams: LoweredStreams,
     /// The function's number: it finds the plan of the values, and the names for the message when an answer is
     /// malformed.
     pub(super) function: u32,
 }
+
+/// A word where there are none.
+pub(super) type LoweredStreams = Option<Box<Vec<Readable>>>;
 
 /// Most calls return one handle or none.
 pub(super) type LoweredHandles = SmallVec<[u32; 2]>;
@@ -241,6 +249,7 @@ struct Lowerer<'c, 'a, 'r, T: 'static> {
     cx: &'c mut LowerContext<'a, T>,
     input: Reader<'r>,
     handles: slice::Iter<'r, u32>,
+    streams: slice::Iter<'r, Readable>,
     /// Whether the guest's strings are UTF-8, once it was asked for.
     is_utf8: Option<bool>,
 }
@@ -248,7 +257,9 @@ struct Lowerer<'c, 'a, 'r, T: 'static> {
 impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
     fn new(cx: &'c mut LowerContext<'a, T>, results: &'r ToLower) -> Self {
         let input = Reader::new(&results.message, FORM);
-        Self { cx, input, handles: results.handles.iter(), is_utf8: None }
+        let streams = results.streams.as_deref().map_or([].as_slice(), Vec::as_slice).iter();
+        let handles = results.handles.iter();
+        Self { cx, input, handles, streams, is_utf8: None }
     }
 
     fn finish(self) -> Result<()> {
@@ -319,6 +330,9 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
                 }
                 Step::Own(offset, resource) => put(dst, offset, self.own(resource)?.to_le_bytes())?,
                 Step::Borrow(..) => return lent(),
+                Step::Stream(offset, stream, _) => {
+                    put(dst, offset, self.stream(stream)?.to_le_bytes())?;
+                }
             }
         }
         Ok(())
@@ -378,6 +392,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
                 }
                 Step::Own(_, resource) => next(dst, ValRaw::u32(self.own(resource)?))?,
                 Step::Borrow(..) => return lent(),
+                Step::Stream(_, stream, _) => next(dst, ValRaw::u32(self.stream(stream)?))?,
             }
         }
         Ok(())
@@ -429,6 +444,14 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         match self.handles.next() {
             Some(rep) => self.cx.guest_resource_lower_own(resource, *rep),
             None => bail!("a handle among the results that the link step did not expect"),
+        }
+    }
+
+    fn stream(&mut self, stream: TypeStreamTableIndex) -> Result<u32> {
+        self.input.handle()?;
+        match self.streams.next() {
+            Some(readable) => readable.lower(self.cx, stream),
+            None => bail!("a stream among the results that the link step did not expect"),
         }
     }
 

@@ -44,6 +44,9 @@
 //!   nothing else of the store run while it waits for that. Were it not so, a guest would get another
 //!   call's results, read by its own function's type; no memory would be touched that is not the guest's.
 //! - *Uninitialised flat results.* They are made from zeroes and written whole.
+//! - *Streams.* The runtime checks a stream's index and takes it over as it does for its own types. Elements are
+//!   numbers, copied as the bytes that they are; the element type's size and alignment are those of the runtime
+//!   type, by which the plan has chosen it.
 //! - *Values that the guest made up.* Discriminants, chars and strings are checked before they reach a
 //!   message. Every string and list costs hostcall fuel by its size in memory.
 //! - *Handles.* The runtime's own tables turn a guest's index into the representation that this module
@@ -52,6 +55,7 @@
 //!   host resources is not used, since it panics on a foreign one.
 
 pub mod call;
+pub mod channel;
 pub mod exports;
 mod function;
 mod handles;
@@ -65,6 +69,7 @@ pub mod names;
 mod plan;
 mod shape;
 mod size;
+pub mod streams;
 mod tally;
 pub mod types;
 
@@ -95,6 +100,10 @@ pub struct StoreState {
     exchange: Exchange,
     /// Representations of the owned handles in the results, in order.
     returned: lower::LoweredHandles,
+    /// The streams in the results, in order.
+    streams: lower::LoweredStreams,
+    /// Whether the guest is about to be ended early.
+    ending: streams::Ending,
     /// The function that answered.
     function: u32,
     tally: tally::Tally,
@@ -113,18 +122,21 @@ impl StoreState {
                 true => lower::LoweredHandles::new(),
                 false => mem::take(&mut self.returned),
             },
+            streams: self.streams.take(),
             function: self.function,
         }
     }
 
-    /// The state of a new store, without handles.
-    pub fn new(context: CallContext) -> Self {
+    /// The state of a new store, without handles. `ending` says when its guest is ended early.
+    pub fn new(context: CallContext, ending: streams::Ending) -> Self {
         Self {
             context,
             tasks: Vec::new(),
             handles: handles::HandleTable::new(Self::MAX_HANDLES),
             exchange: Exchange::default(),
             returned: lower::LoweredHandles::new(),
+            streams: None,
+            ending,
             function: 0,
             tally: tally::Tally::default(),
         }
@@ -161,7 +173,7 @@ impl StoreState {
 
 impl Default for StoreState {
     fn default() -> Self {
-        Self::new(CallContext::default())
+        Self::new(CallContext::default(), streams::Ending::default())
     }
 }
 

@@ -14,9 +14,11 @@ use wasmtime::{
     Result, bail,
     component::__internal::{
         ComponentTypes, InterfaceType,
-        wasmtime_environ::component::{TypeResourceTableIndex, VariantInfo},
+        wasmtime_environ::component::{TypeResourceTableIndex, TypeStreamTableIndex, VariantInfo},
     },
 };
+
+use super::streams::Kind;
 
 /// A type's place in memory, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +61,8 @@ pub(super) enum Step {
     Flags(Offset, Flags),
     Own(Offset, TypeResourceTableIndex),
     Borrow(Offset, TypeResourceTableIndex),
+    /// The readable end of a stream of numbers.
+    Stream(Offset, TypeStreamTableIndex, Kind),
 }
 
 /// Where a part is, in bytes from where the value begins in memory.
@@ -125,7 +129,12 @@ impl Step {
     /// How many flat core values it has.
     pub(super) fn flat(&self) -> usize {
         match self {
-            Self::Number(_) | Self::Bool(_) | Self::Char(_) | Self::Own(..) | Self::Borrow(..) => 1,
+            Self::Number(_)
+            | Self::Bool(_)
+            | Self::Char(_)
+            | Self::Own(..)
+            | Self::Borrow(..)
+            | Self::Stream(..) => 1,
             Self::Numbers(run) => run.numbers.len(),
             Self::String(_) | Self::ListOfNumbers(..) | Self::List(..) => 2,
             Self::Cases(_, cases) => cases.flat,
@@ -187,9 +196,16 @@ fn add(types: &ComponentTypes, ty: InterfaceType, at: Offset, steps: &mut Vec<St
         }
         InterfaceType::Own(resource) => Step::Own(at, resource),
         InterfaceType::Borrow(resource) => Step::Borrow(at, resource),
+        InterfaceType::Stream(stream) => {
+            let payload = types[types[stream].ty].payload;
+            let kind = payload.and_then(|ty| Kind::of(width(ty)?, matches!(ty, InterfaceType::U8)));
+            match kind {
+                Some(kind) => Step::Stream(at, stream, kind),
+                None => return unlinked(ty),
+            }
+        }
         InterfaceType::Map(_)
         | InterfaceType::Future(_)
-        | InterfaceType::Stream(_)
         | InterfaceType::ErrorContext(_)
         | InterfaceType::FixedLengthList(_) => return unlinked(ty),
     };

@@ -1,11 +1,23 @@
-//! Where the owned handles are in a result, found by reading its wire value.
+//! Where the owned handles and streams are in a value, found by reading it.
 //!
-//! Only functions whose result may hold an owned handle have a shape; for the others nothing is read
+//! Only functions whose result may hold one have a shape; for the others nothing is read
 //! twice.
 
 use backplane_wire::{Error, Reader};
 
-use super::types::{ResourceName, Type};
+use super::{
+    streams::Kind,
+    types::{ResourceName, Type},
+};
+
+/// What a value stands for besides its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Found {
+    /// An owned handle: the number of its resource type, and the handle.
+    Own(u32, u64),
+    /// A stream: what it is of, and its handle.
+    Stream(Kind, u64),
+}
 
 /// A type, reduced to what finding its owned handles takes.
 #[derive(Debug)]
@@ -22,6 +34,7 @@ pub(super) enum Shape {
     Numbers(usize),
     Flags(usize),
     Own(u32),
+    Stream(Kind),
     List(Box<Shape>),
     Sequence(Vec<Shape>),
     Variant(Vec<Option<Shape>>),
@@ -73,11 +86,11 @@ impl Shape {
             Type::Enum(names) => Self::Variant(names.iter().map(|_| None).collect()),
             Type::Option(ty) => Self::Option(boxed(ty)?),
             Type::Result(ok, err) => Self::Result(maybe(ok)?, maybe(err)?),
+            Type::Stream(element) => Self::Stream(element.as_ref()?.stream_kind()?),
             Type::Borrow(_)
             | Type::Map(..)
             | Type::FixedLengthList(..)
             | Type::Future(_)
-            | Type::Stream(_)
             | Type::ErrorContext => return None,
         })
     }
@@ -90,12 +103,11 @@ impl Shape {
         types.iter().map(|ty| Self::of(ty, number)).collect::<Option<_>>().map(Self::Sequence)
     }
 
-    /// Reads a value and gives each owned handle, in order, to `found` with its resource type's
-    /// number.
+    /// Reads a value and gives each owned handle and each stream, in order, to `found`.
     pub(super) fn handles(
         &self,
         reader: &mut Reader<'_>,
-        found: &mut dyn FnMut(u32, u64),
+        found: &mut dyn FnMut(Found),
     ) -> Result<(), Error> {
         match self {
             Self::Byte => reader.u8().map(drop),
@@ -112,7 +124,11 @@ impl Shape {
             }
             Self::Flags(bytes) => reader.raw(*bytes).map(drop),
             Self::Own(number) => {
-                found(*number, reader.handle()?);
+                found(Found::Own(*number, reader.handle()?));
+                Ok(())
+            }
+            Self::Stream(kind) => {
+                found(Found::Stream(*kind, reader.handle()?));
                 Ok(())
             }
             Self::List(element) => {

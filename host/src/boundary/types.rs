@@ -8,6 +8,7 @@ use std::fmt;
 
 use wasmtime::component::types as runtime;
 
+use super::streams::Kind;
 use crate::name::InterfaceName;
 
 /// The deepest nesting of types that the host links.
@@ -174,7 +175,13 @@ impl FunctionType {
         }
     }
 
-    /// What the host cannot carry across the boundary yet, if there is anything: a stream, a future.
+    /// Whether it takes or returns a stream.
+    pub fn has_stream(&self) -> bool {
+        self.params.iter().map(|(_, ty)| ty).chain(&self.result).any(Type::has_stream)
+    }
+
+    /// What the host cannot carry across the boundary yet, if there is anything: a future, a stream of other
+    /// things than numbers.
     pub fn unsupported(&self) -> Option<Unsupported> {
         self.params.iter().map(|(_, ty)| ty).chain(&self.result).find_map(Type::unsupported)
     }
@@ -276,6 +283,23 @@ impl Type {
         matches!(self, Self::Own(_)) || self.parts().into_iter().any(Self::has_own)
     }
 
+    /// Whether a value of this type may hold a stream.
+    pub(super) fn has_stream(&self) -> bool {
+        matches!(self, Self::Stream(_)) || self.parts().into_iter().any(Self::has_stream)
+    }
+
+    /// What a stream of this type is of, if the host carries those.
+    pub(super) fn stream_kind(&self) -> Option<Kind> {
+        let width = match self {
+            Self::S8 | Self::U8 => 1,
+            Self::S16 | Self::U16 => 2,
+            Self::S32 | Self::U32 | Self::F32 => 4,
+            Self::S64 | Self::U64 | Self::F64 => 8,
+            _ => return None,
+        };
+        Kind::of(width, matches!(self, Self::U8))
+    }
+
     /// Whether a value of this type may hold a borrowed handle.
     pub(super) fn has_borrow(&self) -> bool {
         matches!(self, Self::Borrow(_)) || self.parts().into_iter().any(Self::has_borrow)
@@ -283,6 +307,7 @@ impl Type {
 
     fn unsupported(&self) -> Option<Unsupported> {
         match self {
+            Self::Stream(Some(element)) if element.stream_kind().is_some() => None,
             Self::Future(_)
             | Self::Stream(_)
             | Self::ErrorContext

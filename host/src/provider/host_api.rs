@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -11,64 +12,82 @@ use std::{
 use abi_stable::std_types::{RResult, RStr};
 use async_ffi::{FfiFuture, FutureExt};
 use backplane_abi::{
-    Buffer, CallContext, Failed, FailureCode, Finished, HOST_EXPORTS, HOST_INTERFACE, HostApi,
-    HostApiRef, HostContext, Level, LogRecord, MetricKind,
+    Buffer, CallContext, Failed, FailureCode, Finished, HOST_EXPORTS, HOST_INTERFACE, HOST_STREAMS,
+    HostApi, HostApiRef, HostContext, Level, LogRecord, MetricKind, STREAM_END, STREAM_FORGET,
+    STREAM_MAKE, STREAM_READ, STREAM_WRITE,
 };
 use backplane_wire::{Form, from_slice, to_vec};
 use tracing::level_filters::LevelFilter;
 
 use super::Callbacks;
-use crate::name::ProviderName;
+use crate::{boundary::streams::Streams, name::ProviderName};
 
 /// The host's side of one instance. Never freed: the instance's threads may use it for ever.
 pub(super) struct HostSide {
     name: ProviderName,
-    /// The workloads that it may call, by the number that `bind` was given.
-    callable: RwLock<HashMap<u64, Arc<Callbacks>>>,
+    /// Its bindings, by the number that `bind` was given.
+    bindings: RwLock<HashMap<u64, Home>>,
+}
+
+/// What the host has for a binding.
+#[derive(Clone)]
+struct Home {
+    callbacks: Arc<Callbacks>,
+    streams: Arc<Streams>,
 }
 
 impl HostSide {
     /// That of an instance which is about to be created.
     pub(super) fn new(name: &ProviderName) -> &'static Self {
-        Box::leak(Box::new(Self { name: name.clone(), callable: RwLock::default() }))
+        Box::leak(Box::new(Self { name: name.clone(), bindings: RwLock::default() }))
     }
 
     pub(super) fn context(&'static self) -> HostContext {
         HostContext(std::ptr::from_ref(self).cast())
     }
 
-    /// Lets the instance call a workload that is about to be bound to it.
-    pub(super) fn callable(&'static self, callbacks: Arc<Callbacks>) -> CallableWorkload {
+    /// Lets the instance ask about a workload that is about to be bound to it.
+    pub(super) fn begin(&'static self, callbacks: Arc<Callbacks>) -> BegunBinding {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut callable = self.callable.write().unwrap_or_else(PoisonError::into_inner);
-        callable.insert(number, callbacks);
-        CallableWorkload { side: self, number }
+        let home = Home { callbacks, streams: Arc::default() };
+        let streams = Arc::clone(&home.streams);
+        self.bindings.write().unwrap_or_else(PoisonError::into_inner).insert(number, home);
+        BegunBinding { side: self, number, streams }
     }
 
-    fn callbacks(&self, number: u64) -> Option<Arc<Callbacks>> {
-        let callable = self.callable.read().unwrap_or_else(PoisonError::into_inner);
-        callable.get(&number).cloned()
+    fn home(&self, number: u64) -> Option<Home> {
+        self.bindings.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 }
 
-/// A workload that an instance may call, as long as this lives.
-pub(super) struct CallableWorkload {
+/// A binding, for as long as its extension may ask the host about it.
+pub(super) struct BegunBinding {
     side: &'static HostSide,
     number: u64,
+    streams: Arc<Streams>,
 }
 
-impl CallableWorkload {
+impl BegunBinding {
     /// What it goes by.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
+
+    /// The ends of streams that it has.
+    pub(super) fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
 }
 
-impl Drop for CallableWorkload {
+impl Drop for BegunBinding {
     fn drop(&mut self) {
-        let mut callable = self.side.callable.write().unwrap_or_else(PoisonError::into_inner);
-        callable.remove(&self.number);
+        let ended = {
+            let mut bindings = self.side.bindings.write().unwrap_or_else(PoisonError::into_inner);
+            bindings.remove(&self.number)
+        };
+        // Outside of the lock: the ends of its streams wake others.
+        drop(ended);
     }
 }
 
@@ -141,13 +160,15 @@ unsafe extern "C" fn invoke(
     context: &CallContext,
 ) -> FfiFuture<Finished> {
     // SAFETY: as in `log`.
-    let callbacks = unsafe { side(host) }.callbacks(workload);
-    let Some(callbacks) = callbacks else {
+    let Some(Home { callbacks, streams }) = unsafe { side(host) }.home(workload) else {
         return at_once(Err(failed(FailureCode::UNAVAILABLE, "the workload is not bound")));
     };
     if context.form != 0 {
         let message = "a call into a workload takes its arguments in the local form";
         return at_once(Err(failed(FailureCode::BAD_ARGUMENTS, message)));
+    }
+    if interface.as_str() == HOST_STREAMS {
+        return stream(&streams, function.as_str(), arguments, context);
     }
     if interface.as_str() == HOST_INTERFACE {
         return at_once(answer(&callbacks, function.as_str(), &arguments));
@@ -167,11 +188,55 @@ fn answer(callbacks: &Callbacks, function: &str, arguments: &[u8]) -> Result<Buf
             Ok((interface,)) => Ok(to_vec(&(callbacks.has(interface),), Form::Local).into()),
             Err(error) => Err(failed(FailureCode::BAD_ARGUMENTS, &error.to_string())),
         },
-        _ => {
-            let message = format!("this host has no function `{HOST_INTERFACE}#{function}`");
-            Err(failed(FailureCode::UNIMPLEMENTED, &message))
-        }
+        _ => Err(unknown(HOST_INTERFACE, function)),
     }
+}
+
+fn unknown(interface: &str, function: &str) -> Failed {
+    let message = format!("this host has no function `{interface}#{function}`");
+    failed(FailureCode::UNIMPLEMENTED, &message)
+}
+
+/// What the host does about an end of a stream.
+fn stream(
+    streams: &Arc<Streams>,
+    function: &str,
+    arguments: Buffer,
+    context: &CallContext,
+) -> FfiFuture<Finished> {
+    let [handle, ..] = context.reserved;
+    let had = |had: bool| if had { Ok(Buffer::new()) } else { Err(no_stream(handle)) };
+    match function {
+        STREAM_MAKE => at_once(Ok(to_vec(&streams.make(), Form::Local).into())),
+        STREAM_READ => match streams.read(handle) {
+            Some(channel) => async move {
+                let read = poll_fn(|cx| channel.poll_read(cx)).await;
+                finished(match read {
+                    Ok(chunk) => Ok(chunk.unwrap_or_default()),
+                    Err(cut) => Err(failed(FailureCode::UNAVAILABLE, &cut.to_string())),
+                })
+            }
+            .into_ffi(),
+            None => at_once(Err(no_stream(handle))),
+        },
+        STREAM_WRITE => match streams.write(handle) {
+            Some(channel) => async move {
+                let room = poll_fn(|cx| channel.poll_room(cx)).await;
+                let written = room.and_then(|_| channel.write(arguments)).is_ok();
+                finished(Ok(to_vec(&(written,), Form::Local).into()))
+            }
+            .into_ffi(),
+            None => at_once(Err(no_stream(handle))),
+        },
+        STREAM_END => at_once(had(streams.end(handle))),
+        STREAM_FORGET => at_once(had(streams.forget(handle))),
+        _ => at_once(Err(unknown(HOST_STREAMS, function))),
+    }
+}
+
+fn no_stream(handle: u64) -> Failed {
+    let message = format!("the binding has no such end of a stream: {handle}");
+    failed(FailureCode::BAD_ARGUMENTS, &message)
 }
 
 fn at_once(answer: Result<Buffer, Failed>) -> FfiFuture<Finished> {

@@ -39,11 +39,14 @@ use libloading::os::unix::{Library as Dl, RTLD_LOCAL, RTLD_NOW};
 
 use super::{
     BindError, Bound, Callbacks, Offer, Provider, WorkloadIdentity,
-    host_api::{self, CallableWorkload, HostSide},
+    host_api::{self, BegunBinding, HostSide},
     metadata::{Library, Refusal},
 };
 use crate::{
-    boundary::call::{Answer, Callee, Failure, FailureKind},
+    boundary::{
+        call::{Answer, Callee, Failure, FailureKind},
+        streams::Streams,
+    },
     name::{Digest, ProviderName, WorkloadName},
 };
 
@@ -347,12 +350,12 @@ impl Instance {
         let Some(instance) = *pointer else {
             return Err(BindError("the provider has shut down".to_owned()));
         };
-        let callable = self.host.callable(callbacks);
+        let begun = self.host.begin(callbacks);
         // SAFETY: the instance is live while the lock is held; the strings live through the call.
         let bound = unsafe {
             (self.module.bind())(
                 instance,
-                callable.number(),
+                begun.number(),
                 RStr::from(workload.name.as_str()),
                 RStr::from(config.as_str()),
             )
@@ -365,7 +368,7 @@ impl Instance {
                 name,
                 workload: workload.name.clone(),
                 _instance: Arc::clone(self),
-                _callable: callable,
+                begun,
             }))),
             RResult::RErr(failed) => Err(BindError(failed.message.into_string())),
         }
@@ -398,8 +401,8 @@ struct BindingInner {
     name: ProviderName,
     workload: WorkloadName,
     _instance: Arc<Instance>,
-    /// Lets the extension call the workload, until it is unbound.
-    _callable: CallableWorkload,
+    /// Lets the extension ask about the workload, until it is unbound.
+    begun: BegunBinding,
 }
 
 impl Callee for NativeBinding {
@@ -409,6 +412,10 @@ impl Callee for NativeBinding {
 
     fn workload(&self) -> Option<&str> {
         Some(self.0.workload.as_str())
+    }
+
+    fn streams(&self) -> Option<&Arc<Streams>> {
+        Some(self.0.begun.streams())
     }
 
     #[inline]

@@ -23,8 +23,9 @@ impl Workload {
         let (limits, guest_progress) = (&self.spec().limits, Arc::clone(&progress));
         let guest = Box::pin(async move {
             let context = CallContext::default();
-            let mut store =
-                workload.template.store(workload.engine(), context).map_err(Ended::Host)?;
+            let store =
+                workload.template.store(workload.engine(), context, guest_progress.ending());
+            let mut store = store.map_err(Ended::Host)?;
             let result = workload.call_run(&mut store).await;
             let result = result.or_else(|error| match error.downcast_ref::<I32Exit>() {
                 Some(I32Exit(code)) => Ok(*code),

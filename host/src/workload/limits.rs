@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime::ResourceLimiter;
 
 use super::{Ended, spec::Limits};
+use crate::boundary::streams::Ending;
 
 /// Counts the linear memory and the elements of tables of one store, and says no beyond the limits.
 #[derive(Debug)]
@@ -147,9 +148,12 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// How far a guest has come, for the one who reads what it writes.
+/// How far a guest has come, for those who read what it writes.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU8);
+pub(super) struct Progress {
+    state: AtomicU8,
+    ending: Ending,
+}
 
 impl Progress {
     const RUNNING: u8 = 0;
@@ -158,15 +162,23 @@ impl Progress {
 
     /// Says how the guest ended. Comes before its store is dropped, and with it the ends of its streams.
     pub(super) fn ended(&self, well: bool) {
-        self.0.store(if well { Self::DONE } else { Self::FAILED }, Ordering::Release);
+        if !well {
+            self.ending.cut();
+        }
+        self.state.store(if well { Self::DONE } else { Self::FAILED }, Ordering::Release);
+    }
+
+    /// For the guest's streams.
+    pub(super) fn ending(&self) -> Ending {
+        self.ending.clone()
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::RUNNING
+        self.state.load(Ordering::Acquire) == Self::RUNNING
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::FAILED
+        self.state.load(Ordering::Acquire) == Self::FAILED
     }
 }
 
@@ -246,6 +258,10 @@ impl<T> Future for Guarded<T> {
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
+        if self.guest.is_some() {
+            // Nobody waits for it any more.
+            self.progress.ending.cut();
+        }
         self.seconds.record(self.used);
     }
 }

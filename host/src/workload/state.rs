@@ -13,7 +13,7 @@ use super::{
     spec::{Preopen, Spec},
     stdio::{LogStream, Stream},
 };
-use crate::boundary::{StoreData, StoreState};
+use crate::boundary::{StoreData, StoreState, streams::Ending};
 
 /// Resources of the core interfaces that one instance may hold: streams, fields, requests and the like.
 const MAX_RESOURCES: usize = 16_384;
@@ -112,12 +112,13 @@ impl Template {
         Self { spec, grants: Arc::new(grants), config }
     }
 
-    /// A fresh store, with the limits of the workload set, for what is asked in that context. Fails if a
-    /// granted folder is gone.
+    /// A fresh store, with the limits of the workload set, for what is asked in that context. `ending` is to say
+    /// when its guest is ended early. Fails if a granted folder is gone.
     pub(super) fn store(
         &self,
         engine: &Engine,
         context: CallContext,
+        ending: Ending,
     ) -> wasmtime::Result<Store<State>> {
         let limits = &self.spec.limits;
         let (wasi, looked_up) = self.wasi()?;
@@ -129,7 +130,7 @@ impl Template {
             looked_up,
             http: WasiHttpCtx::new(),
             outbound: Outbound(Arc::clone(&self.grants)),
-            boundary: StoreState::new(context),
+            boundary: StoreState::new(context, ending),
             memory: MemoryLimit::new(limits),
             config: Arc::clone(&self.config),
         };

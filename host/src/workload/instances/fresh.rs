@@ -166,7 +166,8 @@ async fn run(
     _permit: Permit,
 ) -> Result<(), Ended> {
     let _running = Running::new(&workload, &progress);
-    let mut store = match workload.template.store(workload.engine(), caller.context) {
+    let ending = progress.ending();
+    let mut store = match workload.template.store(workload.engine(), caller.context, ending) {
         Ok(store) => store,
         Err(error) => {
             progress.ended(false);

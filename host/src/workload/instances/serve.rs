@@ -36,7 +36,8 @@ use crate::{
 pub(super) async fn serve(worker: Arc<Worker>) {
     let workload = &worker.workload;
     let context = CallContext::default();
-    let mut store = match workload.template.store(workload.engine(), context) {
+    let ending = worker.ending.clone();
+    let mut store = match workload.template.store(workload.engine(), context, ending) {
         Ok(store) => store,
         Err(error) => return worker.fail(Ended::Host(error)),
     };

@@ -23,7 +23,10 @@ use super::{
     lock,
     queue::{Job, Standing},
 };
-use crate::workload::{Ended, Workload, prepare::End};
+use crate::{
+    boundary::streams::Ending,
+    workload::{Ended, Workload, prepare::End},
+};
 
 /// Time for what a guest does behind its responses, where another's task is to be ended.
 const GRACE: Duration = Duration::from_secs(1);
@@ -37,6 +40,8 @@ pub(super) struct Worker {
     /// Of its task, from its first poll on.
     waker: OnceLock<Waker>,
     pub(super) standing: Standing,
+    /// For the streams of its guest.
+    pub(super) ending: Ending,
     /// Whether it was woken for a request since this was last asked.
     was_summoned: AtomicBool,
     /// Whether the instance's loop came round since this was last asked.
@@ -97,6 +102,7 @@ impl Worker {
             workload: Arc::clone(workload),
             waker: OnceLock::new(),
             standing: Standing::active(),
+            ending: Ending::default(),
             was_summoned: AtomicBool::new(false),
             came_round: AtomicBool::new(false),
             in_guest: AtomicBool::new(false),
@@ -287,6 +293,7 @@ impl Worker {
     /// Ends everything in hand, for the instance has failed. Comes before its store is dropped, so that
     /// no response looks complete.
     pub(super) fn fail(&self, ended: Ended) {
+        self.ending.cut();
         let (is_up, victims, abandoned) = self.held(|held| {
             held.marked.get_or_insert(End::Failed);
             let mut victims = std::mem::take(&mut held.requests);
@@ -341,6 +348,8 @@ impl Worker {
     /// Cuts what is behind its response when the host stops. Says why the instance ended, and which
     /// requests are to be released once it is gone: their places are for others then.
     pub(super) fn over(&self) -> (End, Vec<(Arc<Exchange>, Released)>) {
+        // What its guest has still open, it has not ended.
+        self.ending.cut();
         let instances = &self.workload.instances;
         let (end, victims, mut ended, cpu) = self.held(|held| {
             let mut victims = std::mem::take(&mut held.requests);

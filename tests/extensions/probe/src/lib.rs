@@ -8,10 +8,11 @@ mod concurrent;
 mod echo;
 mod faults;
 mod resources;
+mod streams;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicU64},
 };
 
 use backplane_sdk::{Bytes, Extension, Failure, Host, Workload};
@@ -122,6 +123,8 @@ pub struct Binding {
     config: BindingConfig,
     values: RwLock<HashMap<String, Bytes>>,
     waiting: Arc<()>,
+    kept: streams::Kept,
+    written: Arc<AtomicU64>,
 }
 
 impl Extension for Probe {
@@ -149,6 +152,8 @@ impl Extension for Probe {
             config,
             values: RwLock::new(bench::values()),
             waiting: Arc::new(()),
+            kept: streams::Kept::default(),
+            written: Arc::default(),
         })
     }
 

@@ -1,0 +1,240 @@
+//! A channel of bytes between a guest and a provider: what a stream's elements go through.
+//!
+//! One end writes chunks, the other takes them whole; nothing is copied in between. The writer waits while as much
+//! lies here as there may. Each end learns of the other's end.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use backplane_abi::Buffer;
+
+/// Bytes that may lie in a channel before its writer waits.
+pub const CAPACITY: usize = 256 << 10;
+
+/// A channel, as both ends share it.
+#[derive(Debug, Default)]
+pub struct Channel(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    chunks: VecDeque<Buffer>,
+    bytes: usize,
+    written: Written,
+    is_left: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    #[default]
+    Open,
+    /// All of it.
+    Ended,
+    /// The writer ended, and had more to write.
+    Cut,
+}
+
+/// The writer ended before it had written all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream was cut: its writer ended before the stream did")]
+pub struct Cut;
+
+/// The reader wants no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the reader of the stream is gone")]
+pub struct Left;
+
+impl Channel {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next chunk, which is not empty; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Cut`] behind the last chunk of a writer that ended early.
+    pub fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Buffer>, Cut>> {
+        let mut inner = self.lock();
+        if let Some(chunk) = inner.chunks.pop_front() {
+            inner.bytes -= chunk.len();
+            let writer = inner.writer.take();
+            drop(inner);
+            if let Some(writer) = writer {
+                writer.wake();
+            }
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match inner.written {
+            Written::Open => {
+                register(&mut inner.reader, cx);
+                Poll::Pending
+            }
+            Written::Ended => Poll::Ready(Ok(None)),
+            Written::Cut => Poll::Ready(Err(Cut)),
+        }
+    }
+
+    /// Whether a read has not to wait; it then registers nobody.
+    pub fn is_readable(&self) -> bool {
+        let inner = self.lock();
+        !inner.chunks.is_empty() || inner.written != Written::Open
+    }
+
+    /// Waits until there is room; how many bytes are best written.
+    ///
+    /// # Errors
+    ///
+    /// [`Left`] when nobody reads any more.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<usize, Left>> {
+        let mut inner = self.lock();
+        if inner.is_left {
+            return Poll::Ready(Err(Left));
+        }
+        match CAPACITY.saturating_sub(inner.bytes) {
+            0 => {
+                register(&mut inner.writer, cx);
+                Poll::Pending
+            }
+            room => Poll::Ready(Ok(room)),
+        }
+    }
+
+    /// Writes a chunk, whether or not there is room for all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Left`] when nobody reads any more; the chunk is gone.
+    pub fn write(&self, chunk: Buffer) -> Result<(), Left> {
+        let mut inner = self.lock();
+        if inner.is_left {
+            return Err(Left);
+        }
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        inner.bytes += chunk.len();
+        inner.chunks.push_back(chunk);
+        Self::wake_reader(inner);
+        Ok(())
+    }
+
+    /// Says that all is written.
+    pub fn end(&self) {
+        self.close(Written::Ended);
+    }
+
+    /// Says that the writer is gone and that there would have been more.
+    pub fn cut(&self) {
+        self.close(Written::Cut);
+    }
+
+    fn close(&self, how: Written) {
+        let mut inner = self.lock();
+        if inner.written == Written::Open {
+            inner.written = how;
+            Self::wake_reader(inner);
+        }
+    }
+
+    fn wake_reader(mut inner: MutexGuard<'_, Inner>) {
+        let reader = inner.reader.take();
+        drop(inner);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Says that nobody reads any more.
+    pub fn leave(&self) {
+        let mut inner = self.lock();
+        inner.is_left = true;
+        inner.bytes = 0;
+        let (chunks, writer) = (std::mem::take(&mut inner.chunks), inner.writer.take());
+        drop(inner);
+        drop(chunks);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+}
+
+fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc, time::Duration};
+
+    use super::*;
+
+    fn chunk(bytes: usize) -> Buffer {
+        vec![7; bytes].into()
+    }
+
+    async fn read(channel: &Channel) -> Result<Option<usize>, Cut> {
+        Ok(poll_fn(|cx| channel.poll_read(cx)).await?.map(|chunk| chunk.len()))
+    }
+
+    async fn room(channel: &Channel) -> Result<usize, Left> {
+        poll_fn(|cx| channel.poll_room(cx)).await
+    }
+
+    #[tokio::test]
+    async fn a_full_channel_makes_its_writer_wait_until_a_chunk_is_read() {
+        let channel = Arc::new(Channel::default());
+        assert_eq!(room(&channel).await, Ok(CAPACITY));
+        channel.write(chunk(CAPACITY - 1)).unwrap();
+        assert_eq!(room(&channel).await, Ok(1));
+        channel.write(chunk(10)).unwrap();
+        let waiting = tokio::time::timeout(Duration::from_millis(5), room(&channel)).await;
+        assert!(waiting.is_err(), "it is more than full");
+        let writer = tokio::spawn({
+            let channel = Arc::clone(&channel);
+            async move { room(&channel).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(read(&channel).await, Ok(Some(CAPACITY - 1)));
+        assert_eq!(writer.await.unwrap(), Ok(CAPACITY - 10));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_before_the_end_and_before_a_cut() {
+        for cut in [false, true] {
+            let channel = Channel::default();
+            channel.write(chunk(3)).unwrap();
+            channel.write(chunk(0)).unwrap();
+            if cut {
+                channel.cut()
+            } else {
+                channel.end()
+            }
+            // The first end is the one that counts.
+            channel.end();
+            assert_eq!(read(&channel).await, Ok(Some(3)));
+            assert_eq!(read(&channel).await, if cut { Err(Cut) } else { Ok(None) });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_is_told_to_a_writer_that_waits() {
+        let channel = Arc::new(Channel::default());
+        channel.write(chunk(CAPACITY)).unwrap();
+        let writer = tokio::spawn({
+            let channel = Arc::clone(&channel);
+            async move { room(&channel).await }
+        });
+        tokio::task::yield_now().await;
+        channel.leave();
+        assert_eq!(writer.await.unwrap(), Err(Left));
+        assert_eq!(channel.write(chunk(1)), Err(Left));
+    }
+}
