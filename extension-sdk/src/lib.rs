@@ -152,6 +152,7 @@
 //! | `borrow<r>`, a method's `self` | | `&R::Rep`; [`Borrow<R>`](Borrow) inside of another type |
 //!
 //! | `stream<u8>`, `stream<u16>` ... `stream<f64>` | [`StreamReader<T>`](StreamReader), of [`Context::stream`] | the same |
+//! | `own<input-stream>`, `own<output-stream>` of `wasi:io` | [`StreamReader<u8>`](StreamReader), [`StreamWriter<u8>`](StreamWriter) | the same |
 //!
 //! `Bytes` taken from arguments of a kibibyte and more share the argument buffer: nothing is copied.
 //!

@@ -36,6 +36,12 @@ impl End {
         Self { home, handle, is_over: AtomicBool::new(false) }
     }
 
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let handle = reader.handle()?;
+        let home = resource::with_current(Table::home);
+        Ok(Self::new(home.ok_or_else(|| reader.error(Problem::DeadHandle))?, handle))
+    }
+
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
@@ -220,10 +226,26 @@ impl<T> Encode for StreamReader<T> {
 
 impl<'a, T> Decode<'a> for StreamReader<T> {
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
-        let handle = reader.handle()?;
-        let home = resource::with_current(Table::home);
-        let home = home.ok_or_else(|| reader.error(Problem::DeadHandle))?;
-        Ok(Self { end: End::new(home, handle), _of: PhantomData })
+        Ok(Self { end: End::decode(reader)?, _of: PhantomData })
+    }
+}
+
+/// As an `output-stream` of `wasi:io`: the workload writes in the extension's place.
+impl Encode for StreamWriter<u8> {
+    fn encode(&self, writer: &mut Writer) {
+        writer.handle(self.end.handle);
+        self.end.over();
+    }
+
+    fn size_hint(&self) -> usize {
+        9
+    }
+}
+
+/// As an `output-stream` of `wasi:io`: the extension writes in the workload's place.
+impl<'a> Decode<'a> for StreamWriter<u8> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        Ok(Self { end: End::decode(reader)?, _of: PhantomData })
     }
 }
 

@@ -10,7 +10,7 @@ use wit_parser::{Function, FunctionKind, Handle, InterfaceId, Param, Type, TypeD
 use crate::{
     names::{snake, upper_camel},
     options::{ByteLists, Generate},
-    types::{Place, Types, docs},
+    types::{Place, Types, docs, stream},
     wit::Source,
 };
 
@@ -167,7 +167,7 @@ impl Generator<'_> {
             for ty in types.chain(&function.result) {
                 let foreign = self.source.any(ty, &|_, kind| match kind {
                     Some(TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id))) => {
-                        self.number(*id).is_none()
+                        self.number(*id).is_none() && self.source.io(*id).is_none()
                     }
                     _ => false,
                 });
@@ -223,9 +223,12 @@ impl Generator<'_> {
         let Some(definition) = self.source.resolve.interfaces.get(interface) else {
             return TokenStream::new();
         };
+        // Of the host's own interface, what crosses is all that there is to name.
+        let is_io = self.source.interface_name(interface).starts_with("wasi:io/");
         let items = definition
             .types
             .values()
+            .filter(|id| !is_io || self.source.io(**id).is_some())
             .map(|id| self.types.item(*id, interface, |id| self.resource(id)));
         let docs = docs(&definition.docs);
         let handler = self.source.exports.contains(&interface).then(|| self.handler(interface));
@@ -286,7 +289,14 @@ impl Generator<'_> {
         let Some((number, resource)) =
             self.number(id).and_then(|number| Some((number, self.resources.get(number)?)))
         else {
-            return TokenStream::new();
+            let name = self.source.resolve.types.get(id).and_then(|def| def.name.as_deref());
+            return match (self.source.io(id), name) {
+                (Some(io), Some(name)) => {
+                    let (name, ty) = (upper_camel(name), stream(io));
+                    quote!(pub type #name = #ty;)
+                }
+                _ => TokenStream::new(),
+            };
         };
         let name = upper_camel(&resource.name);
         let representation = representation_alias(number);
@@ -389,6 +399,7 @@ impl Generator<'_> {
     fn handle(&self, ty: &Type) -> Option<Handle> {
         let Type::Id(id) = ty else { return None };
         match self.source.resolve.types.get(self.source.dealias(*id))?.kind {
+            TypeDefKind::Handle(Handle::Own(id)) if self.source.io(id).is_some() => None,
             TypeDefKind::Handle(handle) => Some(handle),
             _ => None,
         }

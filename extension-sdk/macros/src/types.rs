@@ -12,7 +12,7 @@ use wit_parser::{
 use crate::{
     names::{package_module, shouty, snake, upper_camel},
     options::ByteLists,
-    wit::Source,
+    wit::{Io, Source},
 };
 
 /// Where a type stands, which decides whether its strings and byte lists borrow.
@@ -144,6 +144,9 @@ impl<'a> Types<'a> {
                 quote!((#(#types,)*))
             }
             TypeDefKind::Handle(Handle::Own(resource)) => {
+                if let Some(io) = self.source.io(*resource) {
+                    return stream(io);
+                }
                 let marker = self.path(self.source.dealias(*resource), from);
                 quote!(::backplane_sdk::Own<#marker>)
             }
@@ -415,6 +418,14 @@ fn is_nominal(kind: &TypeDefKind) -> bool {
             | TypeDefKind::Flags(_)
             | TypeDefKind::Resource
     )
+}
+
+/// What stands for a stream of `wasi:io`.
+pub(crate) fn stream(io: Io) -> TokenStream {
+    match io {
+        Io::Input => quote!(::backplane_sdk::StreamReader<u8>),
+        Io::Output => quote!(::backplane_sdk::StreamWriter<u8>),
+    }
 }
 
 fn enumeration(name: &Ident, cases: &Enum) -> TokenStream {

@@ -239,6 +239,20 @@ impl Source {
         })
     }
 
+    /// Which end of a stream a resource of `wasi:io` is, if it is one that crosses.
+    pub(crate) fn io(&self, resource: TypeId) -> Option<Io> {
+        let id = self.dealias(resource);
+        let interface = self.resolve.id_of(self.owner(id)?)?;
+        if !interface.starts_with("wasi:io/streams@0.2") {
+            return None;
+        }
+        match self.resolve.types.get(id)?.name.as_deref()? {
+            "input-stream" => Some(Io::Input),
+            "output-stream" => Some(Io::Output),
+            _ => None,
+        }
+    }
+
     /// What a stream may be of: `u8`, and the numbers that are wider.
     fn is_element(&self, ty: &Type) -> bool {
         match ty {
@@ -315,9 +329,16 @@ impl Source {
     }
 }
 
+/// A stream of `wasi:io`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Io {
+    Input,
+    Output,
+}
+
 type Test = fn(&Source, &Type, Option<&TypeDefKind>) -> bool;
 
-const UNSUPPORTED: [(Test, &str); 4] = [
+const UNSUPPORTED: [(Test, &str); 5] = [
     (
         |source, _, kind| match kind {
             Some(TypeDefKind::Stream(element)) => {
@@ -326,6 +347,13 @@ const UNSUPPORTED: [(Test, &str); 4] = [
             _ => false,
         },
         "streams of other things than `u8` and the numbers wider than a byte come with a later version",
+    ),
+    (
+        |source, _, kind| match kind {
+            Some(TypeDefKind::Handle(Handle::Borrow(id))) => source.io(*id).is_some(),
+            _ => false,
+        },
+        "a stream of `wasi:io` crosses only when it is given away",
     ),
     (
         |_, _, kind| matches!(kind, Some(TypeDefKind::Future(_))),

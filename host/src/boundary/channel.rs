@@ -79,10 +79,28 @@ impl Channel {
         }
     }
 
-    /// Whether a read has not to wait; it then registers nobody.
+    /// The same, where nobody waits.
+    pub fn try_read(&self) -> Poll<Result<Option<Buffer>, Cut>> {
+        if self.is_readable() {
+            self.poll_read(&mut Context::from_waker(Waker::noop()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Waits until a read would not.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.is_readable() {
+            return Poll::Ready(());
+        }
+        register(&mut inner.reader, cx);
+        Poll::Pending
+    }
+
+    /// Whether a read would not wait.
     pub fn is_readable(&self) -> bool {
-        let inner = self.lock();
-        !inner.chunks.is_empty() || inner.written != Written::Open
+        self.lock().is_readable()
     }
 
     /// Waits until there is room; how many bytes are best written.
@@ -100,6 +118,16 @@ impl Channel {
                 register(&mut inner.writer, cx);
                 Poll::Pending
             }
+            room => Poll::Ready(Ok(room)),
+        }
+    }
+
+    /// The same, where nobody waits.
+    pub fn try_room(&self) -> Poll<Result<usize, Left>> {
+        let inner = self.lock();
+        match CAPACITY.saturating_sub(inner.bytes) {
+            _ if inner.is_left => Poll::Ready(Err(Left)),
+            0 => Poll::Pending,
             room => Poll::Ready(Ok(room)),
         }
     }
@@ -160,6 +188,12 @@ impl Channel {
         if let Some(writer) = writer {
             writer.wake();
         }
+    }
+}
+
+impl Inner {
+    fn is_readable(&self) -> bool {
+        !self.chunks.is_empty() || self.written != Written::Open
     }
 }
 

@@ -11,13 +11,13 @@ use wasmtime::{StoreContextMut, component::ResourceType};
 use super::{
     FORM, StoreData, StoreState,
     call::{Answer, Failure, FailureKind},
+    crossing,
     handles::{Binding, Guard, HandleError},
     lift::Lifted,
     link::LinkedResource,
     message::Message,
     names::{self, Names, bad_answer},
     shape::{Found, Shape},
-    streams,
     types::{FunctionType, Type},
 };
 use crate::{
@@ -48,6 +48,7 @@ pub(super) struct Function {
     resources: Arc<[ResourceEntry]>,
     /// Where the owned handles are in the result, if it may hold any.
     shape: Option<Shape>,
+    takes_streams: bool,
     returns_streams: bool,
     /// The wire value of the result up to the text of its error case, where it has one that fits a
     /// failure of the provider.
@@ -79,7 +80,8 @@ impl Function {
             id,
             resources: Arc::clone(resources),
             shape,
-            returns_streams: ty.result.as_ref().is_some_and(Type::has_stream),
+            takes_streams: ty.params.iter().any(|(_, ty)| ty.has_stream() || ty.has_io()),
+            returns_streams: ty.result.iter().any(|ty| ty.has_stream() || ty.has_io()),
             error_case: ty.result.as_ref().and_then(error_case),
             calls: metrics::counter!(
                 CALLS.name,
@@ -159,38 +161,38 @@ impl Function {
         ended.or_else(|failure| self.failed(failure))
     }
 
-    /// Gives the streams among the arguments channels, which the provider gets in their place. Comes before the
-    /// call, while the store is at hand.
+    /// Gives the streams among the arguments channels, whose ends the provider gets in their place. Comes before
+    /// the call, while the store is at hand.
     #[inline]
-    pub(super) fn pipe<T: StoreData>(
+    pub(super) fn leave<T: StoreData>(
         &self,
         store: &mut StoreContextMut<'_, T>,
         args: &mut Lifted,
     ) -> wasmtime::Result<()> {
         match &mut args.handles {
-            Some(handles) if !handles.streams.is_empty() => {
-                let piped = streams::pipe(store, self.binding.callee(), args);
-                piped.map_err(|error| self.names.error(error))
+            Some(handles) if self.takes_streams => {
+                let left = crossing::leave(store, &self.binding, &mut args.message, handles);
+                left.map_err(|error| self.names.error(error))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Makes streams of the channels among the results in the store, which are then ready to be lowered.
+    /// Lets the resources and streams among the results into the store, where streams are among them: it is at
+    /// hand now. The results are then ready to be lowered.
     #[inline]
-    pub(super) fn open<T: StoreData>(
+    pub(super) fn enter<T: StoreData>(
         &self,
         store: &mut StoreContextMut<'_, T>,
     ) -> wasmtime::Result<()> {
         match &self.shape {
             Some(shape) if self.returns_streams => {
                 let message = std::mem::take(&mut store.data_mut().boundary().exchange.results);
-                let callee = self.binding.callee();
-                let opened = streams::open(store, callee, shape, &message);
+                let entered = crossing::enter(store, &self.binding, shape, &message, None);
                 let state = store.data_mut().boundary();
                 state.exchange.results = message;
-                let opened = opened.map_err(|error| bad_answer(self.id, error))?;
-                state.streams = Some(Box::new(opened));
+                let entered = entered.map_err(|error| bad_answer(self.id, error))?;
+                (state.returned, state.streams) = (entered.handles, entered.streams);
                 Ok(())
             }
             Some(_) | None => Ok(()),
@@ -209,20 +211,18 @@ impl Function {
     fn receive(&self, state: &mut StoreState) -> wasmtime::Result<()> {
         state.function = self.id;
         match &self.shape {
-            Some(shape) => self.receive_handles(shape, state),
-            None => Ok(()),
+            Some(shape) if !self.returns_streams => self.receive_handles(shape, state),
+            Some(_) | None => Ok(()),
         }
     }
 
     fn receive_handles(&self, shape: &Shape, state: &mut StoreState) -> wasmtime::Result<()> {
         let StoreState { exchange, handles, returned, .. } = state;
         let mut guards = SmallVec::<[Guard; 2]>::new();
-        let mut found = |found| match found {
-            Found::Own(resource, handle) => {
+        let mut found = |found| {
+            if let Found::Own(resource, handle) = found {
                 guards.push(Guard::new(Arc::clone(&self.binding), resource, handle));
             }
-            // Opened when the store is at hand.
-            Found::Stream(..) => {}
         };
         let mut reader = Reader::new(&exchange.results, FORM);
         if let Err(error) = shape.handles(&mut reader, &mut found) {

@@ -19,14 +19,15 @@ use wasmtime::{
 use super::{
     FORM, MOST_FLAT, StoreData,
     call::{Failure, FailureKind},
+    crossing::{self, Entered},
     function::ResourceEntry,
-    handles::{Binding, Guard, HandleError},
+    handles::{Binding, Guard},
     lift::{Lifted, RawLifted},
     link::LinkedResource,
     lower::{LoweredHandles, RawLowered, Spilled, ToLower},
     names,
     shape::{Found, Shape},
-    size, streams,
+    size,
     types::{FunctionType, ResourceName, Type},
 };
 
@@ -40,7 +41,7 @@ pub struct Export<T: 'static> {
     resources: Arc<[ResourceEntry]>,
     /// Where the owned handles are in the arguments, if they may hold any.
     shape: Option<Shape>,
-    takes_streams: bool,
+    returns_streams: bool,
     id: u32,
     alone: Alone<T>,
     beside: Beside<T>,
@@ -142,7 +143,7 @@ impl<T: StoreData> Export<T> {
             binding: Arc::clone(binding),
             resources: ResourceEntry::all(resources),
             shape,
-            takes_streams: ty.params.iter().any(|(_, ty)| ty.has_stream()),
+            returns_streams: ty.result.iter().any(|ty| ty.has_stream() || ty.has_io()),
             id: names::number(),
             alone,
             beside,
@@ -177,12 +178,11 @@ impl<T: StoreData> Export<T> {
     pub fn arguments(&self, message: Buffer) -> Result<Arguments, Failure> {
         let mut given = SmallVec::new();
         if let Some(shape) = &self.shape {
-            let mut found = |found| match found {
-                Found::Own(resource, handle) => {
+            // Streams enter when there is an instance; until then the provider has them.
+            let mut found = |found| {
+                if let Found::Own(resource, handle) = found {
                     given.push(Guard::new(Arc::clone(&self.binding), resource, handle));
                 }
-                // Opened when there is an instance; until then the provider has it.
-                Found::Stream(..) => {}
             };
             let mut reader = Reader::new(&message, FORM);
             shape.handles(&mut reader, &mut found).map_err(|error| self.malformed(&error))?;
@@ -247,15 +247,9 @@ impl<T: StoreData> Export<T> {
             wasmtime::bail!("the component has no function at the place of its export");
         };
         let Arguments { message, given } = arguments;
-        let state = store.data_mut().boundary();
-        let handles = given.into_iter().map(|guard| state.handles.insert(guard));
-        let handles = handles.collect::<Result<LoweredHandles, HandleError>>()?;
-        let callee = self.binding.callee();
-        let streams = match &self.shape {
-            Some(shape) if self.takes_streams => {
-                Some(Box::new(streams::open(store, callee, shape, &message)?))
-            }
-            Some(_) | None => None,
+        let Entered { handles, streams } = match &self.shape {
+            Some(shape) => crossing::enter(store, &self.binding, shape, &message, Some(given))?,
+            None => Entered { handles: LoweredHandles::new(), streams: None },
         };
         Ok((func, ToLower { message, handles, streams, function: self.id }))
     }
@@ -266,15 +260,14 @@ impl<T: StoreData> Export<T> {
         store: &mut StoreContextMut<'_, T>,
         lifted: Result<Lifted>,
     ) -> Result<Buffer> {
-        let mut lifted = match lifted {
+        let Lifted { mut message, handles } = match lifted {
             Ok(lifted) => lifted,
             Err(error) => return Err(self.explained(error)),
         };
-        if lifted.handles.as_ref().is_some_and(|handles| !handles.streams.is_empty()) {
-            streams::pipe(store, self.binding.callee(), &mut lifted)?;
+        let Some(mut handles) = handles else { return Ok(message.into_buffer()) };
+        if self.returns_streams {
+            crossing::leave(store, &self.binding, &mut message, &mut handles)?;
         }
-        let Lifted { mut message, handles } = lifted;
-        let Some(handles) = handles else { return Ok(message.into_buffer()) };
         let mut given = SmallVec::new();
         let table = &mut store.data_mut().boundary().handles;
         let own = (&*self.resources, &self.binding);

@@ -167,10 +167,10 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
             // no memory.
             let answer = args.take().and_then(|mut args| {
                 let task = task(&mut store)?;
-                function.pipe(&mut store, &mut args)?;
+                function.leave(&mut store, &mut args)?;
                 let answer = function.call(store.data_mut().boundary(), task, args)?;
                 if let Answer::Ready = answer {
-                    function.open(&mut store)?;
+                    function.enter(&mut store)?;
                 }
                 Ok(answer)
             });
@@ -181,7 +181,7 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
                     Box::new(async move {
                         let message = function.end(answer?).await?;
                         function.received(store.data_mut().boundary(), message)?;
-                        function.open(&mut store)?;
+                        function.enter(&mut store)?;
                         Ok(KeptResults::new())
                     })
                 }
@@ -220,10 +220,10 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                     let mut store = access.as_context_mut();
                     let task = task(&mut store)?;
                     let mut args = args.take()?;
-                    function.pipe(&mut store, &mut args)?;
+                    function.leave(&mut store, &mut args)?;
                     let answer = function.call(store.data_mut().boundary(), task, args)?;
                     if let Answer::Ready = answer {
-                        function.open(&mut store)?;
+                        function.enter(&mut store)?;
                     }
                     Ok((answer, RawLowered(store.data_mut().boundary().take_results())))
                 })?;
@@ -234,7 +234,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                 store.with(|mut access| {
                     let mut store = access.as_context_mut();
                     function.received(store.data_mut().boundary(), message)?;
-                    function.open(&mut store)?;
+                    function.enter(&mut store)?;
                     Ok(RawLowered(store.data_mut().boundary().take_results()))
                 })
             })

@@ -56,11 +56,13 @@
 
 pub mod call;
 pub mod channel;
+mod crossing;
 pub mod exports;
 mod function;
 mod handles;
 pub mod imports;
 pub mod invoke;
+pub mod io;
 mod lift;
 pub mod link;
 mod lower;
@@ -77,7 +79,7 @@ use std::mem;
 
 use backplane_abi::{CallContext, Exchange};
 use backplane_wire::Form;
-use wasmtime::component::{__internal::CanonicalAbiInfo, GuestTaskId};
+use wasmtime::component::{__internal::CanonicalAbiInfo, GuestTaskId, ResourceTable};
 
 pub use handles::{Binding, HandleError};
 
@@ -85,6 +87,9 @@ pub use handles::{Binding, HandleError};
 pub trait StoreData: Send + 'static {
     /// The boundary's part of this store's data.
     fn boundary(&mut self) -> &mut StoreState;
+
+    /// Where the streams of `wasi:io` are that the guest has.
+    fn table(&mut self) -> &mut ResourceTable;
 }
 
 /// The boundary's part of a store's data: the live handles and what travels with each call.

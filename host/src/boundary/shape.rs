@@ -6,6 +6,7 @@
 use backplane_wire::{Error, Reader};
 
 use super::{
+    io,
     streams::Kind,
     types::{ResourceName, Type},
 };
@@ -17,6 +18,8 @@ pub(super) enum Found {
     Own(u32, u64),
     /// A stream: what it is of, and its handle.
     Stream(Kind, u64),
+    /// A stream of `wasi:io`: which, and its handle.
+    Io(io::Kind, u64),
 }
 
 /// A type, reduced to what finding its owned handles takes.
@@ -35,6 +38,7 @@ pub(super) enum Shape {
     Flags(usize),
     Own(u32),
     Stream(Kind),
+    Io(io::Kind),
     List(Box<Shape>),
     Sequence(Vec<Shape>),
     Variant(Vec<Option<Shape>>),
@@ -62,7 +66,10 @@ impl Shape {
             Type::Char => Self::Char,
             Type::String => Self::Text,
             Type::Flags(names) => Self::Flags(names.len().div_ceil(8)),
-            Type::Own(resource) => Self::Own(number(resource)?),
+            Type::Own(resource) => match io::Kind::of(resource) {
+                Some(kind) => Self::Io(kind),
+                None => Self::Own(number(resource)?),
+            },
             Type::List(ty) => match &**ty {
                 Type::U8 | Type::S8 => Self::Text,
                 Type::U16 | Type::S16 => Self::Numbers(2),
@@ -129,6 +136,10 @@ impl Shape {
             }
             Self::Stream(kind) => {
                 found(Found::Stream(*kind, reader.handle()?));
+                Ok(())
+            }
+            Self::Io(kind) => {
+                found(Found::Io(*kind, reader.handle()?));
                 Ok(())
             }
             Self::List(element) => {

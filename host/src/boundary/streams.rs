@@ -18,9 +18,8 @@ use backplane_abi::{
     Buffer,
     bytemuck::{self, Pod, Zeroable},
 };
-use backplane_wire::Reader;
 use wasmtime::{
-    AsContextMut, Result, StoreContextMut, ValRaw, bail,
+    Result, StoreContextMut, ValRaw, bail,
     component::{
         __internal::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext,
@@ -31,14 +30,7 @@ use wasmtime::{
     },
 };
 
-use super::{
-    FORM, StoreData,
-    call::{Callee, Failure, FailureKind},
-    channel::Channel,
-    lift::{Lifted, LiftedStream},
-    misfit,
-    shape::{Found, Shape},
-};
+use super::{StoreData, channel::Channel, misfit};
 
 /// Bytes that are read from a guest, or written into one, at once.
 const CHUNK: usize = 64 << 10;
@@ -249,8 +241,9 @@ impl Ending {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_cut(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Ends a channel that the guest has written into: all of it, or cut.
+    pub(super) fn finish(&self, channel: &Channel) {
+        if self.0.load(Ordering::Acquire) { channel.cut() } else { channel.end() }
     }
 }
 
@@ -287,7 +280,7 @@ impl Out {
 
 impl Drop for Out {
     fn drop(&mut self) {
-        if self.ending.is_cut() { self.channel.cut() } else { self.channel.end() }
+        self.ending.finish(&self.channel);
     }
 }
 
@@ -449,53 +442,6 @@ impl<D: 'static, const W: usize> StreamProducer<D> for ElementsIn<W> {
     }
 }
 
-/// Gives the streams in a message that came out of a guest channels; the provider gets their handles.
-pub(super) fn pipe<T: StoreData>(
-    store: &mut StoreContextMut<'_, T>,
-    provider: &dyn Callee,
-    args: &mut Lifted,
-) -> Result<(), Failure> {
-    let failed = |kind, message: String| Failure { kind, message };
-    let Some(streams) = provider.streams() else {
-        return Err(failed(FailureKind::Unimplemented, "it takes no streams".to_owned()));
-    };
-    let handles = args.handles.iter_mut().flat_map(|handles| handles.streams.drain(..));
-    for LiftedStream { position, stream } in handles {
-        let channel = Arc::new(Channel::default());
-        stream
-            .pipe(store.as_context_mut(), Arc::clone(&channel))
-            .map_err(|error| failed(FailureKind::Other, format!("{error:#}")))?;
-        let handle = streams.give(channel).to_le_bytes();
-        let place = args.message.as_mut_slice().get_mut(position..position + handle.len());
-        if let Some(place) = place {
-            place.copy_from_slice(&handle);
-        }
-    }
-    Ok(())
-}
-
-/// Makes streams of the channels that a provider's message has handles of, in order.
-pub(super) fn open<T: StoreData>(
-    store: &mut StoreContextMut<'_, T>,
-    provider: &dyn Callee,
-    shape: &Shape,
-    message: &[u8],
-) -> Result<Vec<Readable>> {
-    let mut channels = Vec::new();
-    let mut found = |found| match found {
-        Found::Stream(kind, handle) => channels.push((kind, handle)),
-        Found::Own(..) => {}
-    };
-    shape.handles(&mut Reader::new(message, FORM), &mut found)?;
-    let mut opened = Vec::with_capacity(channels.len());
-    for (kind, handle) in channels {
-        let channel = provider.streams().and_then(|streams| streams.take(handle));
-        let Some(channel) = channel else { bail!("a stream that the provider does not have") };
-        opened.push(Readable::open(store.as_context_mut(), kind, channel)?);
-    }
-    Ok(opened)
-}
-
 /// The ends of channels that a provider has, by their handles.
 #[derive(Debug, Default)]
 pub struct Streams(Mutex<HashMap<u64, End>>);
@@ -547,10 +493,24 @@ impl Streams {
         self.add(true, channel)
     }
 
+    /// Gives the provider an end to write to; its handle.
+    pub(super) fn give_writer(&self, channel: Arc<Channel>) -> u64 {
+        self.add(false, channel)
+    }
+
     /// Takes an end away that the provider could read from.
     pub(super) fn take(&self, handle: u64) -> Option<Arc<Channel>> {
+        self.take_end(handle, true)
+    }
+
+    /// Takes an end away that the provider could write to.
+    pub(super) fn take_writer(&self, handle: u64) -> Option<Arc<Channel>> {
+        self.take_end(handle, false)
+    }
+
+    fn take_end(&self, handle: u64, reads: bool) -> Option<Arc<Channel>> {
         let mut ends = self.lock();
-        ends.get(&handle).filter(|end| end.reads)?;
+        ends.get(&handle).filter(|end| end.reads == reads)?;
         ends.remove(&handle)?.channel.take()
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use wasmtime::component::types as runtime;
 
-use super::streams::Kind;
+use super::{io, streams::Kind};
 use crate::name::InterfaceName;
 
 /// The deepest nesting of types that the host links.
@@ -175,9 +175,10 @@ impl FunctionType {
         }
     }
 
-    /// Whether it takes or returns a stream.
+    /// Whether it takes or returns a stream, of either kind.
     pub fn has_stream(&self) -> bool {
-        self.params.iter().map(|(_, ty)| ty).chain(&self.result).any(Type::has_stream)
+        let mut types = self.params.iter().map(|(_, ty)| ty).chain(&self.result);
+        types.any(|ty| ty.has_stream() || ty.has_io())
     }
 
     /// What the host cannot carry across the boundary yet, if there is anything: a future, a stream of other
@@ -288,6 +289,14 @@ impl Type {
         matches!(self, Self::Stream(_)) || self.parts().into_iter().any(Self::has_stream)
     }
 
+    /// Whether a value of this type may hold a stream of `wasi:io`, given away.
+    pub(super) fn has_io(&self) -> bool {
+        match self {
+            Self::Own(resource) => io::Kind::of(resource).is_some(),
+            other => other.parts().into_iter().any(Self::has_io),
+        }
+    }
+
     /// What a stream of this type is of, if the host carries those.
     pub(super) fn stream_kind(&self) -> Option<Kind> {
         let width = match self {
@@ -313,6 +322,13 @@ impl Type {
             | Self::ErrorContext
             | Self::Map(..)
             | Self::FixedLengthList(..) => Some(Unsupported(format!("values of type `{self}`"))),
+            Self::Borrow(resource) | Self::Own(resource)
+                if resource.interface.as_ref().is_some_and(io::is_io)
+                    && (matches!(self, Self::Borrow(_)) || io::Kind::of(resource).is_none()) =>
+            {
+                let Some(interface) = &resource.interface else { return None };
+                Some(Unsupported(format!("values of type `{self}` of `{interface}`")))
+            }
             other => other.parts().into_iter().find_map(Self::unsupported),
         }
     }

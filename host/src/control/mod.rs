@@ -2,12 +2,13 @@
 //!
 //! Knows neither where the configuration came from nor who asks.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     boundary::{
         exports::{ExportedInterface, exports},
         imports::{Import, ImportError, imports},
+        io::all_written,
     },
     engine::{EngineError, EngineKind, Engines, Settings as EngineSettings},
     name::WorkloadName,
@@ -23,6 +24,9 @@ use crate::{
         spec::{Link, Spec},
     },
 };
+
+/// How long a stop waits for what providers write into streams of workloads.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// What the host is started with.
 #[derive(Debug, Clone)]
@@ -222,8 +226,12 @@ impl Host {
         Ok(workload)
     }
 
-    /// Ends the providers. Called once, after the last workload has ended.
+    /// Ends the providers. Called once, after the last workload has ended: what the providers are still writing
+    /// for one has a moment to get there.
     pub async fn shutdown(self) {
+        if tokio::time::timeout(LAST_WRITES, all_written()).await.is_err() {
+            tracing::warn!("what an extension still wrote for a workload is cut");
+        }
         self.providers.shutdown().await;
     }
 }

@@ -9,6 +9,7 @@ use wit_parser::{
 use super::{Offer, OfferedFunction, OfferedResource};
 use crate::{
     boundary::{
+        io,
         link::ResourceIdentity,
         types::{FunctionType, MAX_DEPTH, ResourceName, Type, Unsupported},
     },
@@ -86,7 +87,8 @@ pub fn read(package: &[u8]) -> Result<World, WorldError> {
     let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
     // Types alone, and what the provider offers itself, are imported for what other interfaces are made of.
     let offered = |call: &Offer| offers.iter().any(|offer| offer.interface == call.interface);
-    calls.retain(|call| !call.functions.is_empty() && !offered(call));
+    calls
+        .retain(|call| !call.functions.is_empty() && !offered(call) && !io::is_io(&call.interface));
     Ok(World { offers, calls })
 }
 

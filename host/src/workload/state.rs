@@ -84,6 +84,10 @@ impl StoreData for State {
     fn boundary(&mut self) -> &mut StoreState {
         &mut self.boundary
     }
+
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
 }
 
 impl WasiView for State {

@@ -16,7 +16,7 @@ use backplane::boundary::{
 use backplane_abi::{Buffer, CallContext, Exchange};
 use wasmtime::{
     Config, Engine, Store,
-    component::{Accessor, Component, Instance, Linker, Val},
+    component::{Accessor, Component, Instance, Linker, ResourceTable, Val},
 };
 
 use crate::{
@@ -25,11 +25,21 @@ use crate::{
     values::message,
 };
 
-pub struct Data(pub StoreState);
+pub struct Data(pub StoreState, ResourceTable);
+
+impl Data {
+    pub fn new() -> Self {
+        Self(StoreState::default(), ResourceTable::new())
+    }
+}
 
 impl StoreData for Data {
     fn boundary(&mut self) -> &mut StoreState {
         &mut self.0
+    }
+
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.1
     }
 }
 
@@ -119,7 +129,7 @@ pub fn compare(
     let place = component.get_export_index(Some(&place), "run").unwrap();
     let mut compared = 0;
     for _ in 0..8 {
-        let mut store = Store::new(&engine, Data(StoreState::default()));
+        let mut store = Store::new(&engine, Data::new());
         let params: Vec<Val> = signature.params.iter().map(|ty| ty.value(rng)).collect();
         let expected = message(&signature.params.iter().zip(&params).collect::<Vec<_>>());
         let result = signature.result.as_ref().map(|ty| (ty, ty.value(rng)));

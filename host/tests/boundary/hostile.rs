@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use backplane::boundary::{
-    Binding, StoreState,
+    Binding,
     call::CallError,
     imports::imports,
     link::{LinkedImport, define},
@@ -583,7 +583,7 @@ impl Run {
             binding: &Binding::new(Arc::new(Shared(Arc::clone(recorder)))),
         };
         define(&mut linker, &import).unwrap();
-        let mut store = Store::new(engine, Data(StoreState::default()));
+        let mut store = Store::new(engine, Data::new());
         store.set_hostcall_fuel(FUEL);
         Self { store, component, linker }
     }

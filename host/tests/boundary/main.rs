@@ -19,7 +19,7 @@ mod values;
 
 use std::{io::Write as _, sync::Arc};
 
-use backplane::boundary::{Binding, StoreState};
+use backplane::boundary::Binding;
 use wasmtime::{
     Store,
     component::{Component, Linker},
@@ -105,7 +105,7 @@ fn results_of_an_async_export_pass_flat_and_in_memory_at_every_count() {
         let binding = Binding::new(Arc::new(harness::Recorder::default()));
         let export = harness::export(&engine, &component, &binding);
         for beside in [false, true] {
-            let mut store = Store::new(&engine, harness::Data(StoreState::default()));
+            let mut store = Store::new(&engine, harness::Data::new());
             let linker = Linker::new(&engine);
             let instance = linker.instantiate_async(&mut store, &component);
             let instance = harness::block_on(instance).unwrap();

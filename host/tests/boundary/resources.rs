@@ -172,7 +172,7 @@ fn run(what: u32, split: bool, concurrent: bool) -> (wasmtime::Result<Val>, Ledg
         define(&mut linker, &linked).unwrap();
     }
     let result = block_on(async {
-        let mut store = Store::new(&engine, Data(StoreState::default()));
+        let mut store = Store::new(&engine, Data::new());
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
         let run = instance.get_func(&mut store, "run").unwrap();
         let mut results = [Val::Bool(false)];

@@ -8,31 +8,35 @@
     missing_docs
 )]
 
+mod io;
+
 use backplane_tests::{Lab, Ran, component, library};
 
-/// Runs the guest `streams-p3` to its end.
-async fn run(arguments: &[&str]) -> Ran {
+const P3: &str = "streams-p3";
+
+/// Runs a guest to its end.
+pub(crate) async fn run(guest: &str, arguments: &[&str]) -> Ran {
     let lab = Lab::new();
     lab.write("plugins/probe.so", library("probe"));
     let lab = lab.with_config("enable = [\"probe\"]\n");
-    let guest = component("streams-p3");
+    let guest = component(guest);
     let mut all = vec!["run", guest.to_str().unwrap(), "--"];
     all.extend(arguments);
     lab.run(all).await
 }
 
 /// The guest prints that.
-async fn prints(arguments: &[&str], text: &str) {
-    let ran = run(arguments).await;
+pub(crate) async fn prints(guest: &str, arguments: &[&str], text: &str) {
+    let ran = run(guest, arguments).await;
     assert_eq!(ran.succeeds().trim_end(), text, "{arguments:?}");
 }
 
 #[tokio::test]
 async fn what_a_guest_writes_is_read_to_its_end() {
-    prints(&["sum", "0"], "Ok((0, 0))").await;
-    prints(&["sum", "1"], "Ok((1, 0))").await;
+    prints(P3, &["sum", "0"], "Ok((0, 0))").await;
+    prints(P3, &["sum", "1"], "Ok((1, 0))").await;
     let sum: u64 = (0..1_000_000_u64).map(|at| at % 251).sum();
-    prints(&["sum", "1000000"], &format!("Ok((1000000, {sum}))")).await;
+    prints(P3, &["sum", "1000000"], &format!("Ok((1000000, {sum}))")).await;
 }
 
 #[tokio::test]
@@ -40,36 +44,36 @@ async fn what_an_extension_writes_is_read_to_its_end_however_large_its_chunks_ar
     for (count, chunk) in
         [("0", "1"), ("1000", "1"), ("100000", "7"), ("1000000", "65536"), ("3000000", "1000000")]
     {
-        prints(&["count-up", count, chunk], &format!("{count} true")).await;
+        prints(P3, &["count-up", count, chunk], &format!("{count} true")).await;
     }
 }
 
 #[tokio::test]
 async fn numbers_wider_than_a_byte_cross_in_both_directions() {
-    prints(&["double", "100000"], "100000 true").await;
-    prints(&["halve"], "[0.5, -1.5, inf]").await;
+    prints(P3, &["double", "100000"], "100000 true").await;
+    prints(P3, &["halve"], "[0.5, -1.5, inf]").await;
 }
 
 #[tokio::test]
 async fn a_stream_inside_other_values_comes_back() {
-    prints(&["pass"], "Some(\"nothing was given\") a name 300000 true").await;
+    prints(P3, &["pass"], "Some(\"nothing was given\") a name 300000 true").await;
 }
 
 #[tokio::test]
 async fn several_streams_at_once_are_told_apart() {
     let all = format!("[{}]", ["true"; 10].join(", "));
-    prints(&["ten"], &all).await;
+    prints(P3, &["ten"], &all).await;
 }
 
 #[tokio::test]
 async fn a_writer_learns_that_its_reader_wants_no_more() {
-    prints(&["read-some", "100000"], "true true").await;
-    prints(&["leave", "50000"], "true").await;
+    prints(P3, &["read-some", "100000"], "true true").await;
+    prints(P3, &["leave", "50000"], "true").await;
 }
 
 #[tokio::test]
 async fn a_stream_that_nobody_reads_holds_its_writer_and_no_more_than_its_channel() {
-    let ran = run(&["keep"]).await;
+    let ran = run(P3, &["keep"]).await;
     let text = ran.succeeds().trim_end();
     let (taken, is_all) = text.split_once(' ').unwrap();
     // What a channel holds before its writer waits, and a chunk.
@@ -81,12 +85,12 @@ async fn a_stream_that_nobody_reads_holds_its_writer_and_no_more_than_its_channe
 #[tokio::test]
 async fn a_stream_that_its_writer_cuts_is_not_taken_for_all() {
     // The extension drops its end: the guest cannot be told but by a trap.
-    let ran = run(&["cut"]).await;
+    let ran = run(P3, &["cut"]).await;
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     ran.says(&["the stream was cut"]);
     // A guest that traps: the extension is told.
-    prints(&["turned", "HAL"], "Ok(\"IBM\")").await;
-    let ran = run(&["turned", "HA!L"]).await;
+    prints(P3, &["turned", "HAL"], "Ok(\"IBM\")").await;
+    let ran = run(P3, &["turned", "HA!L"]).await;
     let told = ran.succeeds();
     assert!(told.contains("Err(\"Unavailable: the stream was cut"), "{told}");
     ran.says(&["the guest trapped"]);

@@ -34,6 +34,10 @@ impl StoreData for Data {
     fn boundary(&mut self) -> &mut StoreState {
         &mut self.boundary
     }
+
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
 }
 
 impl WasiView for Data {

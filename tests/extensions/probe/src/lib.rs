@@ -7,6 +7,7 @@ mod caller;
 mod concurrent;
 mod echo;
 mod faults;
+mod io;
 mod resources;
 mod streams;
 
@@ -24,7 +25,7 @@ pub use resources::{Bomb, Thing};
 /// What WIT says, in Rust.
 pub mod bindings {
     backplane_sdk::generate!({
-        path: ["../../../wit/bench-kv", "wit"],
+        path: ["../../../wit/bench-kv", "../../../wit/wasi-io-0.2.0", "wit"],
         world: "probe:extension/provider",
         bytes: "owned",
         resources: {
@@ -125,6 +126,7 @@ pub struct Binding {
     waiting: Arc<()>,
     kept: streams::Kept,
     written: Arc<AtomicU64>,
+    created: io::Created,
 }
 
 impl Extension for Probe {
@@ -154,6 +156,7 @@ impl Extension for Probe {
             waiting: Arc::new(()),
             kept: streams::Kept::default(),
             written: Arc::default(),
+            created: io::Created::default(),
         })
     }
 

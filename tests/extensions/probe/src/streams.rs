@@ -14,7 +14,7 @@ fn bytes(from: u64, count: u64) -> Bytes {
 }
 
 /// Reads all of a stream: how many bytes, and their sum.
-async fn sum(mut stream: StreamReader<u8>) -> Result<(u64, u64), Failure> {
+pub(crate) async fn sum(mut stream: StreamReader<u8>) -> Result<(u64, u64), Failure> {
     let (mut count, mut sum) = (0, 0);
     while let Some(chunk) = stream.next().await? {
         count += chunk.len() as u64;
@@ -24,7 +24,11 @@ async fn sum(mut stream: StreamReader<u8>) -> Result<(u64, u64), Failure> {
 }
 
 /// Writes until all is written or nobody reads: how many bytes were taken.
-async fn write(mut writer: StreamWriter<u8>, count: u64, chunk: u32) -> Result<u64, Failure> {
+pub(crate) async fn write(
+    mut writer: StreamWriter<u8>,
+    count: u64,
+    chunk: u32,
+) -> Result<u64, Failure> {
     let mut written = 0;
     while written < count {
         let next = u64::from(chunk).clamp(1, count - written);
