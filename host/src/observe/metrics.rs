@@ -109,7 +109,7 @@ mod tests {
         for line in [
             "backplane_requests_total{workload=\"a\",ended=\"well\"} 2",
             "backplane_request_duration_seconds_bucket{workload=\"a\",le=\"0.05\"} 1",
-            "# HELP backplane_requests_total Requests and commands that ended.",
+            "# HELP backplane_requests_total Requests, calls of exports and commands that ended.",
         ] {
             assert!(text.contains(line), "{text}");
         }
