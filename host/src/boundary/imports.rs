@@ -1,6 +1,6 @@
 //! What a component imports, in the types that the link step compares.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, fmt};
 
 use wasmtime::{
     Engine,
@@ -24,13 +24,39 @@ pub struct Import {
     /// merely uses from another is not among them.
     pub resources: Vec<String>,
     /// The resource types that the interface uses from another import.
-    pub used_resources: Vec<ResourceName>,
+    pub used_resources: Vec<UsedResource>,
+}
+
+/// A resource type that an import uses from another. Two imports of one interface define two types, though
+/// their [`ResourceName`]s are the same.
+#[derive(Debug, Clone)]
+pub struct UsedResource {
+    /// The name of the import that defines it.
+    pub import: String,
+    /// The type.
+    pub resource: ResourceName,
 }
 
 impl Import {
     /// Whether the component imports the interface under a name of its own.
     pub fn is_named(&self) -> bool {
         self.name != self.interface.to_string()
+    }
+
+    /// The key of a link that chooses this import, with its value.
+    pub fn link_key(&self) -> String {
+        let key = if self.is_named() { "named" } else { "target" };
+        format!("{key} = \"{}\"", self.name)
+    }
+}
+
+/// The interface, after the import's own name where it has one, as WIT writes it.
+impl fmt::Display for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_named() {
+            write!(f, "{}: ", self.name)?;
+        }
+        self.interface.fmt(f)
     }
 }
 
@@ -73,7 +99,7 @@ pub fn imports(
 ) -> Result<Vec<Import>, ImportError> {
     let ty = component.component_type();
     // Types first: a function may come before the resource that it uses, never before its import.
-    let known: RefCell<Vec<(ResourceType, ResourceName)>> = RefCell::default();
+    let known: RefCell<Vec<(ResourceType, UsedResource)>> = RefCell::default();
     let mut imports = Vec::new();
     for (name, item) in ty.imports(engine) {
         let interface = item.implements.unwrap_or(name).parse::<InterfaceName>().ok();
@@ -97,11 +123,9 @@ pub fn imports(
             if let Some((_, owner)) = known.iter().find(|(known, _)| *known == ty) {
                 import.used_resources.push(owner.clone());
             } else {
-                let owner = ResourceName {
-                    interface: Some(import.interface.clone()),
-                    name: name.to_owned(),
-                };
-                known.push((ty, owner));
+                let interface = Some(import.interface.clone());
+                let resource = ResourceName { interface, name: name.to_owned() };
+                known.push((ty, UsedResource { import: import.name.clone(), resource }));
                 import.resources.push(name.to_owned());
             }
         }
@@ -110,9 +134,11 @@ pub fn imports(
         }
         let resource = |ty: &ResourceType| {
             let known = known.borrow();
-            known.iter().find(|(known, _)| known == ty).map(|(_, name)| name.clone()).unwrap_or(
-                ResourceName { interface: None, name: "a resource of the component".to_owned() },
-            )
+            let owner = known.iter().find(|(known, _)| known == ty);
+            owner.map(|(_, owner)| owner.resource.clone()).unwrap_or(ResourceName {
+                interface: None,
+                name: "a resource of the component".to_owned(),
+            })
         };
         for (function, item) in instance.exports(engine) {
             let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
@@ -125,7 +151,7 @@ pub fn imports(
                 Ok(ty) => import.functions.push((function.to_owned(), ty)),
                 Err(unsupported) => {
                     return Err(ImportError::Unsupported {
-                        interface: import.name,
+                        interface: import.to_string(),
                         function: function.to_owned(),
                         unsupported,
                     });

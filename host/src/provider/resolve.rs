@@ -28,8 +28,8 @@ pub enum LinkError {
     /// Nobody provides it.
     #[error("nothing provides `{import}`, which the component imports{remedy}")]
     NoProvider {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
         /// What would mend it.
         remedy: String,
         /// The extension that would provide it, if it were enabled.
@@ -37,12 +37,14 @@ pub enum LinkError {
     },
     /// Several provide it, and config does not say which is meant.
     #[error(
-        "{} all provide `{import}`; say which one is meant: add `[[links]]` with `target = \"{import}\"` and `provider = \"{first}\"`",
+        "{} all provide `{import}`; say which one is meant: add `[[links]]` with `{key}` and `provider = \"{first}\"`",
         list(candidates)
     )]
     Ambiguous {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
+        /// The key of a link that chooses it, with its value.
+        key: String,
         /// Who provides it.
         candidates: Vec<ProviderName>,
         /// The first of them, for the example.
@@ -51,8 +53,8 @@ pub enum LinkError {
     /// A link names a provider that the host does not have.
     #[error("a link gives `{import}` to the provider `{provider}`, which this host does not have; it has {}. Enable it with `enable = [{}]`", list(known), enabled(known, provider.as_str()))]
     UnknownProvider {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
         /// The name in the link.
         provider: ProviderName,
         /// The host's providers.
@@ -64,8 +66,8 @@ pub enum LinkError {
         list(offers)
     )]
     NotOffered {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
         /// The provider.
         provider: ProviderName,
         /// What it provides.
@@ -76,8 +78,8 @@ pub enum LinkError {
         "`{import}#{function}` is used by the component, but provider `{provider}` has no such function; use a version of the provider that has it"
     )]
     NoFunction {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
         /// The function.
         function: String,
         /// The provider.
@@ -88,8 +90,8 @@ pub enum LinkError {
         "the resource `{resource}` of `{import}` is used by the component, but provider `{provider}` does not make it; use a version of the provider that does"
     )]
     NoResource {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
         /// The resource type.
         resource: String,
         /// The provider.
@@ -98,8 +100,8 @@ pub enum LinkError {
     /// A function's types differ.
     #[error("`{import}#{function}` differs in {}: the component uses `{}`, provider `{provider}` has `{}`; build the component against the provider's WIT, or use a version of the provider that has the component's", mismatch.part, mismatch.used, mismatch.offered)]
     Mismatch {
-        /// The interface.
-        import: InterfaceName,
+        /// The import.
+        import: String,
         /// The function.
         function: String,
         /// The provider.
@@ -158,18 +160,18 @@ pub enum LinkError {
     },
     /// Interfaces that share a resource type are linked to different providers.
     #[error(
-        "`{import}` uses the resource `{resource}` of `{owner}`, but the one is linked to {here} and the other to {there}; a resource cannot pass between them. Link both to the same provider with the same config"
+        "`{import}` uses the resource `{resource}` of `{owner}`, but the one is linked to `{here}` and the other to {there}; a resource cannot pass between them. Link both to the same provider with the same config"
     )]
     SplitGroup {
-        /// The interface that uses the resource.
-        import: InterfaceName,
+        /// The import that uses the resource.
+        import: String,
         /// The resource.
         resource: String,
-        /// The interface that defines it.
-        owner: InterfaceName,
+        /// The import that defines it.
+        owner: String,
         /// Who serves the user.
-        here: String,
-        /// Who serves the owner.
+        here: ProviderName,
+        /// Who serves the owner, and whether it is the config alone that differs.
         there: String,
     },
     /// The provider refused the workload.
@@ -305,7 +307,7 @@ fn config_of(
     joints: &[Joint],
 ) -> Result<serde_json::Value, LinkError> {
     let mut same = joints.iter().filter(|joint| joint.provider.name() == provider.name());
-    let config = same.next().map(|joint| joint.config.clone()).unwrap_or_default();
+    let config = same.next().map_or_else(no_config, |joint| joint.config.clone());
     if same.any(|joint| joint.config != config) {
         return Err(LinkError::AmbiguousCaller {
             export: export.name.clone(),
@@ -314,6 +316,11 @@ fn config_of(
         });
     }
     Ok(config)
+}
+
+/// The config where there is no link: that of a link without one, so that both share a binding.
+fn no_config() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
 }
 
 fn joint(
@@ -326,7 +333,7 @@ fn joint(
     let link = link(links).or_else(|| link(defaults));
     let (provider, config) = match link {
         Some(link) => (linked(&import, link, providers)?, link.config.clone()),
-        None => (only_provider(&import, providers)?, serde_json::Value::Null),
+        None => (only_provider(&import, providers)?, no_config()),
     };
     let (offer, functions) = matching_offer(&import, &*provider)?;
     let defines = import
@@ -334,7 +341,7 @@ fn joint(
         .iter()
         .map(|name| {
             linked_resource(offer, name).ok_or_else(|| LinkError::NoResource {
-                import: import.interface.clone(),
+                import: import.to_string(),
                 resource: name.clone(),
                 provider: provider.name().clone(),
             })
@@ -372,7 +379,7 @@ fn linked(
     providers: &ProviderSet,
 ) -> Result<Arc<dyn Provider>, LinkError> {
     providers.get(&link.provider).cloned().ok_or_else(|| LinkError::UnknownProvider {
-        import: import.interface.clone(),
+        import: import.to_string(),
         provider: link.provider.clone(),
         known: providers.names(),
     })
@@ -389,13 +396,14 @@ fn only_provider(import: &Import, providers: &ProviderSet) -> Result<Arc<dyn Pro
     match (serving.as_slice(), fitting.as_slice()) {
         ([], _) => {
             let (remedy, enable) = remedy(import, providers);
-            Err(LinkError::NoProvider { import: import.interface.clone(), remedy, enable })
+            Err(LinkError::NoProvider { import: import.to_string(), remedy, enable })
         }
         (_, [one]) => Ok(Arc::clone(one)),
         // The types are wrong everywhere; with one provider, the mismatch is the better message.
         ([one], []) => Ok(Arc::clone(one)),
         ([first, ..], _) => Err(LinkError::Ambiguous {
-            import: import.interface.clone(),
+            import: import.to_string(),
+            key: import.link_key(),
             candidates: serving.iter().map(|provider| provider.name().clone()).collect(),
             first: first.name().clone(),
         }),
@@ -443,7 +451,7 @@ fn matching_offer<'a>(
         provider.offers().iter().filter(|o| o.interface.serves(&import.interface)).collect();
     serving.sort_by_key(|offer| offer.interface != import.interface);
     let mut error = LinkError::NotOffered {
-        import: import.interface.clone(),
+        import: import.to_string(),
         provider: provider.name().clone(),
         offers: provider.offers().iter().map(|offer| offer.interface.clone()).collect(),
     };
@@ -469,7 +477,7 @@ fn functions(
             let offered = offer.functions.iter().find(|function| function.name == *name);
             let Some(offered) = offered else {
                 return Err(LinkError::NoFunction {
-                    import: import.interface.clone(),
+                    import: import.to_string(),
                     function: name.clone(),
                     provider: provider.clone(),
                 });
@@ -477,7 +485,7 @@ fn functions(
             match FunctionType::mismatch(used, &offered.ty) {
                 None => Ok((name.clone(), used.clone(), offered.number)),
                 Some(mismatch) => Err(LinkError::Mismatch {
-                    import: import.interface.clone(),
+                    import: import.to_string(),
                     function: name.clone(),
                     provider: provider.clone(),
                     mismatch: Box::new(mismatch),
@@ -504,22 +512,20 @@ fn join_groups(joints: &mut [Joint]) -> Vec<LinkError> {
     for joint in &*joints {
         let mut resources = joint.defines.clone();
         for used in &joint.import.used_resources {
-            let owner = joints.iter().find(|other| {
-                Some(&other.import.interface) == used.interface.as_ref()
-                    && other.defines.iter().any(|defined| defined.name.name == used.name)
-            });
+            let owner = joints.iter().find(|other| other.import.name == used.import);
             // A resource of the host's own (`wasi:io`) is not between providers.
             let Some(owner) = owner else { continue };
             if owner.key() == joint.key() {
-                let found = owner.defines.iter().filter(|defined| defined.name.name == used.name);
+                let found =
+                    owner.defines.iter().filter(|defined| defined.name.name == used.resource.name);
                 resources.extend(found.cloned());
             } else {
                 errors.push(LinkError::SplitGroup {
-                    import: joint.import.interface.clone(),
-                    resource: used.name.clone(),
-                    owner: owner.import.interface.clone(),
-                    here: joint.place(),
-                    there: owner.place(),
+                    import: joint.import.to_string(),
+                    resource: used.resource.name.clone(),
+                    owner: owner.import.to_string(),
+                    here: joint.provider.name().clone(),
+                    there: owner.place_beside(joint),
                 });
             }
         }
@@ -537,11 +543,12 @@ impl Joint {
         (self.provider.name(), &self.config)
     }
 
-    fn place(&self) -> String {
-        match &self.config {
-            serde_json::Value::Null => format!("`{}`", self.provider.name()),
-            config => format!("`{}` with the config {config}", self.provider.name()),
-        }
+    /// Its provider, where that of another joint was named before. Configs are not printed: they may
+    /// hold secrets.
+    fn place_beside(&self, other: &Self) -> String {
+        let name = self.provider.name();
+        let config = if name == other.provider.name() { " with another config" } else { "" };
+        format!("`{name}`{config}")
     }
 }
 

@@ -144,7 +144,7 @@ fn run(what: u32, split: bool, concurrent: bool) -> (wasmtime::Result<Val>, Ledg
     let other = Binding::new(Arc::new(maker.clone()));
     let found = imports(&engine, &component, |_| false).unwrap();
     let cell = LinkedResource {
-        name: found[1].used_resources[0].clone(),
+        name: found[1].used_resources[0].resource.clone(),
         number: 7,
         identity: ResourceIdentity::unique(),
     };
