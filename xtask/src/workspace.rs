@@ -9,6 +9,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+/// The package of the fuzz targets.
+pub(crate) const FUZZ: &str = "backplane-fuzz";
+
 /// The workspace and its packages.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
@@ -57,9 +60,9 @@ impl Workspace {
         self.guest_side().filter(|package| package.is_cdylib())
     }
 
-    /// Everything else.
+    /// Everything else, but for what is built to be fuzzed.
     pub(crate) fn host_side(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| !self.is_guest_side(package))
+        self.packages.iter().filter(|package| !self.is_guest_side(package) && package.name != FUZZ)
     }
 
     /// The extensions that are shipped.

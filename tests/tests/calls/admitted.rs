@@ -35,13 +35,17 @@ async fn a_call_back_into_the_workload_that_calls_takes_another_instance_and_has
 #[tokio::test]
 async fn instances_that_are_used_again_take_calls_as_well_as_requests() {
     let (_lab, host) = callee("instances = { requests = 100 }").await;
-    // The request has one instance, its call another, which has what the call before has left.
-    for kept in 1..4 {
-        assert_eq!(host.get("/misbehave?how=keep").await, (200, format!("{kept}\n")));
+    // The request has one instance and its call another, one of which has what a call before has left.
+    let mut kept = Vec::new();
+    while !kept.contains(&"3\n".to_owned()) {
+        let (status, text) = host.get("/misbehave?how=keep").await;
+        assert_eq!(status, 200, "{text}");
+        kept.push(text);
+        assert!(kept.len() < 50, "{kept:?}");
     }
     // One that traps takes only its own call with it.
     assert_eq!(host.get("/misbehave?how=trap").await.0, 502);
-    assert_eq!(host.get("/misbehave?how=keep").await, (200, "1\n".to_owned()));
+    assert_eq!(host.get("/misbehave?how=answer").await.0, 200);
     host.stop().await;
     let (_lab, host) = callee("").await;
     for _ in 0..2 {
@@ -83,5 +87,4 @@ async fn a_stop_cuts_calls_at_its_deadline() {
     let (code, log) = host.ended().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("3 calls of its providers did not end within 200ms"), "{log}");
-    assert!(log.contains("the workload was stopped"), "{log}");
 }

@@ -81,9 +81,10 @@ async fn a_call_that_nobody_waits_for_any_more_is_ended() {
 async fn the_deadline_of_a_request_holds_for_the_calls_that_it_leads_to() {
     let limits = "limits = { cpu = \"none\", deadline = \"500ms\" }";
     let (_lab, mut host) = callee(limits).await;
-    // The guest that waits, and the one that loops for it, end at the same time.
-    assert_eq!(host.get("/misbehave?how=loop").await.0, 504);
-    host.logs("kind=\"deadline\"").await;
+    // The guest that waits, and the one that loops for it, end at the same time: either may be first.
+    let (status, text) = host.get("/misbehave?how=loop").await;
+    assert!(status == 504 || (status == 502 && text.contains("Deadline")), "{status} {text}");
+    measures(&mut host, "backplane_requests_running{workload=\"shop\"} 0").await;
     host.stop().await;
 }
 

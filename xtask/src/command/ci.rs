@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 
-use super::{lint, miri, test};
+use super::{fuzz, lint, miri, test};
 use crate::workspace::Workspace;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     lint::run(workspace)?;
     miri::run(workspace)?;
+    fuzz::run(workspace, None, 10)?;
     test::run(workspace, None)
 }

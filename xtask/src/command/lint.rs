@@ -8,7 +8,7 @@ use crate::{
     cargo,
     guests::{self, TARGET},
     say,
-    workspace::Workspace,
+    workspace::{FUZZ, Workspace},
 };
 
 /// The crates whose documentation others read.
@@ -23,7 +23,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     cargo::warn_of_first_build(workspace, cargo::Profile::Dev);
     let mut clippy = cargo::command(workspace);
     clippy.args(["clippy", cargo::JSON, "--all-targets"]);
-    clippy.args(cargo::select(workspace.host_side()));
+    clippy.args(cargo::select(workspace.host_side())).args(["-p", FUZZ]);
     cargo::compile(clippy.args(["--", "-D", "warnings"]))?;
 
     say::step("clippy on the guests");

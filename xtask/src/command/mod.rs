@@ -5,6 +5,7 @@ mod build_components;
 mod build_extension;
 mod ci;
 mod demo;
+mod fuzz;
 mod lint;
 mod miri;
 mod test;
@@ -42,6 +43,14 @@ enum Task {
     Lint,
     /// Run the SDK's tests in Miri, which finds undefined behaviour; ends with `N passed, M failed`
     Miri,
+    /// Run the fuzz targets; ends with how many inputs were tried
+    Fuzz {
+        /// Which one; else all
+        name: Option<String>,
+        /// How long each is run
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
     /// Run a benchmark in the release profile
     Bench {
         /// Which one
@@ -82,6 +91,7 @@ impl Arguments {
             Task::Test { name } => test::run(workspace, name.as_deref()),
             Task::Lint => lint::run(workspace),
             Task::Miri => miri::run(workspace),
+            Task::Fuzz { name, seconds } => fuzz::run(workspace, name.as_deref(), seconds),
             Task::Bench { name, json, rest } => {
                 bench::run(workspace, &name, json.as_deref(), &rest)
             }
