@@ -15,7 +15,7 @@ use crate::{
     provider::{
         WorkloadIdentity,
         calls::Callable,
-        resolve::{LinkError, Plan, resolve},
+        resolve::{LinkError, Plan, resolve, unused},
         set::{Enabled, ProviderSet, Settings as ProviderSettings, StartError},
     },
     workload::{
@@ -172,8 +172,15 @@ impl Host {
     fn plan(&self, loaded: &Loaded) -> Result<Plan, ControlError> {
         let imports = self.imports(loaded)?;
         let exports = self.exports(loaded);
-        resolve(imports, &exports, &self.providers, &loaded.spec().links, &self.links)
-            .map_err(|errors| ControlError::Link { workload: loaded.spec().name.clone(), errors })
+        let own = &loaded.spec().links;
+        let unused = unused(&imports, &exports, own);
+        let plan = match resolve(imports, &exports, &self.providers, own, &self.links) {
+            Ok(plan) if unused.is_empty() => return Ok(plan),
+            Ok(_) => Vec::new(),
+            Err(errors) => errors,
+        };
+        let errors = unused.into_iter().chain(plan).collect();
+        Err(ControlError::Link { workload: loaded.spec().name.clone(), errors })
     }
 
     /// Loads a component: to look at it, or to [`prepare`](Self::prepare) it.

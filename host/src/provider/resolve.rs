@@ -60,6 +60,32 @@ pub enum LinkError {
         /// The host's providers.
         known: Vec<ProviderName>,
     },
+    /// A link of the workload's own is for nothing.
+    #[error(
+        "the workload's link with `{target}` to the provider `{provider}` is for nothing that its component imports or exports; there are {}",
+        list(known)
+    )]
+    Unused {
+        /// What it is for.
+        target: String,
+        /// The provider in it.
+        provider: ProviderName,
+        /// What there is to link.
+        known: Vec<String>,
+    },
+    /// A link gives an export to a provider that does not call it.
+    #[error(
+        "a link gives `{export}`, which the component exports, to the provider `{provider}`, which does not call it; link it to {}",
+        list(candidates)
+    )]
+    NotCalled {
+        /// The interface.
+        export: InterfaceName,
+        /// The provider in the link.
+        provider: ProviderName,
+        /// Who calls it.
+        candidates: Vec<ProviderName>,
+    },
     /// A link names a provider that does not have the interface.
     #[error(
         "a link gives `{import}` to the provider `{provider}`, which provides {}; link it to another provider",
@@ -275,10 +301,35 @@ fn call(
     let link = |links| best_link(&name, &export.name, links);
     let candidates: Vec<_> =
         providers.iter().filter(|provider| calls::calls(&***provider, export)).collect();
-    let linked = link(links).or_else(|| link(defaults)).and_then(|link| {
-        let provider = candidates.iter().find(|provider| *provider.name() == link.provider)?;
-        Some((Arc::clone(provider), link.config.clone()))
-    });
+    // One that is for an import as well says nothing of the export, where its provider does not call that.
+    let is_for_import = |link: &Link| {
+        let mut imports = joints.iter().map(|joint| &joint.import);
+        imports.any(|import| rank(link, &import.name, &import.interface).is_some())
+    };
+    let linked = match link(links).or_else(|| link(defaults)) {
+        Some(link) => {
+            let is_it = |provider: &&&Arc<dyn Provider>| *provider.name() == link.provider;
+            match candidates.iter().find(is_it) {
+                Some(provider) => Some((Arc::clone(provider), link.config.clone())),
+                None if is_for_import(link) => None,
+                None if providers.get(&link.provider).is_none() => {
+                    return Err(LinkError::UnknownProvider {
+                        import: name,
+                        provider: link.provider.clone(),
+                        known: providers.names(),
+                    });
+                }
+                None => {
+                    return Err(LinkError::NotCalled {
+                        export: export.name.clone(),
+                        provider: link.provider.clone(),
+                        candidates: candidates.iter().map(|p| p.name().clone()).collect(),
+                    });
+                }
+            }
+        }
+        None => None,
+    };
     let (provider, config) = match (linked, candidates.as_slice()) {
         (Some(linked), _) => linked,
         (None, []) => return Ok(()),
@@ -353,7 +404,18 @@ fn joint(
 /// The most specific link for an import or export: by its own name, by interface and version, by interface, by
 /// package.
 fn best_link<'a>(name: &str, interface: &InterfaceName, links: &'a [Link]) -> Option<&'a Link> {
-    let rank = |link: &Link| match &link.target {
+    // The first of equals: `max_by_key` would take the last.
+    links
+        .iter()
+        .rev()
+        .filter_map(|link| rank(link, name, interface).map(|rank| (rank, link)))
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, link)| link)
+}
+
+/// How specific a link is for an import or export; none if it is not for it.
+fn rank(link: &Link, name: &str, interface: &InterfaceName) -> Option<u8> {
+    match &link.target {
         LinkTarget::Named(target) if target == name => Some(3),
         LinkTarget::Interface(target) if target == interface => Some(2),
         LinkTarget::Interface(target)
@@ -363,14 +425,29 @@ fn best_link<'a>(name: &str, interface: &InterfaceName, links: &'a [Link]) -> Op
         }
         LinkTarget::Package(package) if package == interface.package() => Some(0),
         LinkTarget::Named(_) | LinkTarget::Interface(_) | LinkTarget::Package(_) => None,
-    };
-    // The first of equals: `max_by_key` would take the last.
-    links
-        .iter()
-        .rev()
-        .filter_map(|link| rank(link).map(|rank| (rank, link)))
-        .max_by_key(|(rank, _)| *rank)
-        .map(|(_, link)| link)
+    }
+}
+
+/// The links of a workload's own that are for nothing that its component imports or exports: each is a mistake, for
+/// what it was meant for is linked without it.
+pub fn unused(imports: &[Import], exports: &[ExportedInterface], links: &[Link]) -> Vec<LinkError> {
+    let own = imports.iter().map(|import| (import.name.clone(), &import.interface));
+    let exported = exports.iter().map(|export| (export.name.to_string(), &export.name));
+    let all: Vec<_> = own.chain(exported).collect();
+    let is_used =
+        |link: &&Link| all.iter().any(|(name, interface)| rank(link, name, interface).is_some());
+    let unused = links.iter().filter(|link| !is_used(link));
+    unused
+        .map(|link| LinkError::Unused {
+            target: match &link.target {
+                LinkTarget::Package(package) => format!("target = \"{package}\""),
+                LinkTarget::Interface(interface) => format!("target = \"{interface}\""),
+                LinkTarget::Named(name) => format!("named = \"{name}\""),
+            },
+            provider: link.provider.clone(),
+            known: all.iter().map(|(name, _)| name.clone()).collect(),
+        })
+        .collect()
 }
 
 fn linked(

@@ -102,6 +102,32 @@ async fn of_two_that_call_the_same_config_says_which() {
 }
 
 #[tokio::test]
+async fn a_link_of_an_export_is_to_a_provider_that_calls_it() {
+    let link = |provider: &str| {
+        format!(
+            "links = [{{ target = \"probe:types/concurrent-callbacks\", provider = \"{provider}\" }}]"
+        )
+    };
+    let more = "[extensions.probe]\nfile = \"plugins/probe.so\"\n\
+                [extensions.keyvalue]\nfile = \"plugins/keyvalue.so\"\n\
+                config = { backend = \"memory\" }\n";
+    let lab = lab("callee-p3", "", &format!("{}\n{more}", link("keyvalue")));
+    let lab = lab.with_keyvalue().with_variable("BACKPLANE_ENABLE", "[\"probe\", \"keyvalue\"]");
+    let not_called = "to the provider `keyvalue`, which does not call it; link it to `probe`";
+    lab.run(["host"]).await.is_refused(&[not_called]);
+    let lab = crate::lab("callee-p3", "", &link("prob"));
+    lab.run(["host"]).await.is_refused(&["to the provider `prob`, which this host does not have"]);
+}
+
+#[tokio::test]
+async fn a_link_for_nothing_is_refused_with_what_there_is() {
+    let link = "links = [{ named = \"calbacks\", provider = \"nobody\" }]";
+    let lab = lab("callee-p3", "", link);
+    let unused = "with `named = \"calbacks\"` to the provider `nobody` is for nothing";
+    lab.run(["host"]).await.is_refused(&[unused, "`probe:types/concurrent-callbacks@1.0.0`"]);
+}
+
+#[tokio::test]
 async fn who_calls_an_export_is_shown() {
     let lab = lab("callee-p3", "", "");
     let guest = backplane_tests::component("callee-p3");
