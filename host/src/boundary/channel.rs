@@ -79,7 +79,7 @@ impl Channel {
         }
     }
 
-    /// The same, where nobody waits.
+    /// What [`poll_read`](Self::poll_read) says, where nobody waits.
     pub fn try_read(&self) -> Poll<Result<Option<Buffer>, Cut>> {
         if self.is_readable() {
             self.poll_read(&mut Context::from_waker(Waker::noop()))
@@ -122,7 +122,17 @@ impl Channel {
         }
     }
 
-    /// The same, where nobody waits.
+    /// Waits until nobody reads any more. For the writer, beside what it waits for.
+    pub fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.is_left {
+            return Poll::Ready(());
+        }
+        register(&mut inner.writer, cx);
+        Poll::Pending
+    }
+
+    /// What [`poll_room`](Self::poll_room) says, where nobody waits.
     pub fn try_room(&self) -> Poll<Result<usize, Left>> {
         let inner = self.lock();
         match CAPACITY.saturating_sub(inner.bytes) {
@@ -256,6 +266,19 @@ mod tests {
             assert_eq!(read(&channel).await, Ok(Some(3)));
             assert_eq!(read(&channel).await, if cut { Err(Cut) } else { Ok(None) });
         }
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_waits_for_something_else_is_told_that_its_reader_has_left() {
+        let channel = Arc::new(Channel::default());
+        let writer = tokio::spawn({
+            let channel = Arc::clone(&channel);
+            async move { poll_fn(|cx| channel.poll_left(cx)).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!writer.is_finished());
+        channel.leave();
+        writer.await.unwrap();
     }
 
     #[tokio::test]

@@ -48,8 +48,9 @@ pub(super) struct Function {
     resources: Arc<[ResourceEntry]>,
     /// Where the owned handles are in the result, if it may hold any.
     shape: Option<Shape>,
-    takes_streams: bool,
-    returns_streams: bool,
+    /// Whether streams may be among the arguments, or among the results.
+    pub(super) takes_streams: bool,
+    pub(super) returns_streams: bool,
     /// The wire value of the result up to the text of its error case, where it has one that fits a
     /// failure of the provider.
     error_case: Option<Vec<u8>>,
@@ -162,41 +163,35 @@ impl Function {
     }
 
     /// Gives the streams among the arguments channels, whose ends the provider gets in their place. Comes before
-    /// the call, while the store is at hand.
-    #[inline]
+    /// the call, while the store is at hand, where there may be any.
+    #[cold]
     pub(super) fn leave<T: StoreData>(
         &self,
         store: &mut StoreContextMut<'_, T>,
         args: &mut Lifted,
     ) -> wasmtime::Result<()> {
-        match &mut args.handles {
-            Some(handles) if self.takes_streams => {
-                let left = crossing::leave(store, &self.binding, &mut args.message, handles);
-                left.map_err(|error| self.names.error(error))
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(handles) = &mut args.handles else { return Ok(()) };
+        let left = crossing::leave(store, &self.binding, &mut args.message, handles);
+        left.map_err(|error| self.names.error(error))
     }
 
-    /// Lets the resources and streams among the results into the store, where streams are among them: it is at
+    /// Lets the resources and streams among the results into the store, where streams may be among them: it is at
     /// hand now. The results are then ready to be lowered.
-    #[inline]
+    #[cold]
     pub(super) fn enter<T: StoreData>(
         &self,
         store: &mut StoreContextMut<'_, T>,
     ) -> wasmtime::Result<()> {
-        match &self.shape {
-            Some(shape) if self.returns_streams => {
-                let message = std::mem::take(&mut store.data_mut().boundary().exchange.results);
-                let entered = crossing::enter(store, &self.binding, shape, &message, None);
-                let state = store.data_mut().boundary();
-                state.exchange.results = message;
-                let entered = entered.map_err(|error| bad_answer(self.id, error))?;
-                (state.returned, state.streams) = (entered.handles, entered.streams);
-                Ok(())
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(shape) = self.shape.as_ref().filter(|_| self.returns_streams) else {
+            return Ok(());
+        };
+        let message = std::mem::take(&mut store.data_mut().boundary().exchange.results);
+        let entered = crossing::enter(store, &self.binding, shape, &message, None);
+        let state = store.data_mut().boundary();
+        state.exchange.results = message;
+        let entered = entered.map_err(|error| bad_answer(self.id, error))?;
+        (state.returned, state.streams) = (entered.handles, entered.streams);
+        Ok(())
     }
 
     /// Keeps results that came later in the store, ready to be lowered.

@@ -121,7 +121,11 @@ impl Kind {
 async fn read_all(mut stream: DynInputStream, channel: Arc<Channel>) {
     loop {
         let Ok(room) = poll_fn(|cx| channel.poll_room(cx)).await else { return };
-        stream.ready().await;
+        tokio::select! {
+            () = stream.ready() => {}
+            // A stream may never have anything.
+            () = poll_fn(|cx| channel.poll_left(cx)) => return,
+        }
         match stream.read(room.min(CHUNK)) {
             Ok(bytes) => {
                 if channel.write(Vec::from(bytes).into()).is_err() {

@@ -167,20 +167,21 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
             // no memory.
             let answer = args.take().and_then(|mut args| {
                 let task = task(&mut store)?;
-                function.leave(&mut store, &mut args)?;
-                let answer = function.call(store.data_mut().boundary(), task, args)?;
-                if let Answer::Ready = answer {
-                    function.enter(&mut store)?;
+                if function.takes_streams {
+                    function.leave(&mut store, &mut args)?;
                 }
-                Ok(answer)
+                function.call(store.data_mut().boundary(), task, args)
             });
             match answer {
-                Ok(Answer::Ready) => Box::new(Kept(PhantomData)),
+                Ok(Answer::Ready) if !function.returns_streams => Box::new(Kept(PhantomData)),
                 answer => {
                     let function = Arc::clone(&function);
                     Box::new(async move {
-                        let message = function.end(answer?).await?;
-                        function.received(store.data_mut().boundary(), message)?;
+                        let answer = answer?;
+                        if !matches!(answer, Answer::Ready) {
+                            let message = function.end(answer).await?;
+                            function.received(store.data_mut().boundary(), message)?;
+                        }
                         function.enter(&mut store)?;
                         Ok(KeptResults::new())
                     })
@@ -220,9 +221,12 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                     let mut store = access.as_context_mut();
                     let task = task(&mut store)?;
                     let mut args = args.take()?;
-                    function.leave(&mut store, &mut args)?;
-                    let answer = function.call(store.data_mut().boundary(), task, args)?;
-                    if let Answer::Ready = answer {
+                    if function.takes_streams {
+                        function.leave(&mut store, &mut args)?;
+                    }
+                    let state = store.data_mut().boundary();
+                    let answer = function.call(state, task, args)?;
+                    if function.returns_streams && matches!(answer, Answer::Ready) {
                         function.enter(&mut store)?;
                     }
                     Ok((answer, RawLowered(store.data_mut().boundary().take_results())))
@@ -234,7 +238,9 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                 store.with(|mut access| {
                     let mut store = access.as_context_mut();
                     function.received(store.data_mut().boundary(), message)?;
-                    function.enter(&mut store)?;
+                    if function.returns_streams {
+                        function.enter(&mut store)?;
+                    }
                     Ok(RawLowered(store.data_mut().boundary().take_results()))
                 })
             })
