@@ -95,9 +95,10 @@ async fn a_guest_without_imports_is_called_as_soon_as_it_is_ready_and_several_at
     let lab = lab("callee-p3", "", link);
     let mut host = lab.start(["host"]).await;
     host.logs("the workload answered first: Ok(\"first\")").await;
-    // An instance has several of them at once, and there are no more instances than threads.
+    // Eight calls, and fewer instances: one of them has had several at once.
     let log = host.log();
-    assert!(log.contains("the workload answered Ok") && !log.contains("Ok(\"1\")"), "{log}");
+    let several = (2..=8).any(|at_once| log.contains(&format!("Ok(\"{at_once}\")")));
+    assert!(several, "{log}");
     host.logs("what came behind the answer has ended").await;
     host.stop().await;
 }
