@@ -6,7 +6,7 @@ use backplane_abi::Buffer;
 use backplane_wire::{Reader, Writer};
 use metrics::Counter;
 use smallvec::SmallVec;
-use wasmtime::{StoreContextMut, component::ResourceType};
+use wasmtime::StoreContextMut;
 
 use super::{
     FORM, StoreData, StoreState,
@@ -14,9 +14,9 @@ use super::{
     crossing,
     handles::{Binding, Guard, HandleError},
     lift::Lifted,
-    link::LinkedResource,
     message::Message,
     names::{self, Names, bad_answer},
+    resource::ResourceEntry,
     shape::{Found, Shape},
     types::{FunctionType, Type},
 };
@@ -24,20 +24,6 @@ use crate::{
     metric::{CALL_FAILURES, CALLS},
     watch::calls,
 };
-
-/// A resource type of a binding, as the runtime and as the provider know it.
-#[derive(Debug, Clone)]
-pub(super) struct ResourceEntry {
-    pub(super) ty: ResourceType,
-    pub(super) number: u32,
-}
-
-impl ResourceEntry {
-    pub(super) fn all(resources: &[LinkedResource]) -> Arc<[Self]> {
-        let entry = |r: &LinkedResource| Self { ty: r.identity.runtime_type(), number: r.number };
-        resources.iter().map(entry).collect()
-    }
-}
 
 /// What a call needs, settled when the import was linked.
 pub(super) struct Function {

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use metrics::{Gauge, gauge};
 use smallvec::SmallVec;
 
-use super::{call::Callee, function::ResourceEntry, lift::LiftedHandle};
+use super::{call::Callee, lift::LiftedHandle, resource::ResourceEntry};
 use crate::metric::{CALLS_PENDING, HANDLES};
 
 /// The provider side of a link: who is called, and what makes it another than the next one.

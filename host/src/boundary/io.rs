@@ -22,7 +22,6 @@ use wasmtime_wasi::{
 use super::{
     channel::{Channel, Cut},
     streams::{Ending, Streams},
-    types::ResourceName,
 };
 use crate::name::InterfaceName;
 
@@ -46,10 +45,10 @@ pub fn is_io(interface: &InterfaceName) -> bool {
 }
 
 impl Kind {
-    /// That of a resource type by its name, if it is one.
-    pub(super) fn of(resource: &ResourceName) -> Option<Self> {
-        resource.interface.as_ref().filter(|interface| is_io(interface))?;
-        match resource.name.as_str() {
+    /// That of a resource type by its interface and name, if it is one.
+    pub(super) fn of(interface: Option<&InterfaceName>, name: &str) -> Option<Self> {
+        interface.filter(|interface| is_io(interface))?;
+        match name {
             "input-stream" => Some(Self::Input),
             "output-stream" => Some(Self::Output),
             _ => None,

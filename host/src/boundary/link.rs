@@ -3,56 +3,27 @@
 use std::{
     marker::PhantomData,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use wasmtime::{
     AsContextMut, Result, StoreContextMut,
-    component::{Accessor, Linker, LinkerInstance, ResourceType},
+    component::{Accessor, Linker, LinkerInstance},
 };
 
+pub use super::resource::{LinkedResource, ResourceIdentity};
 use super::{
     StoreData,
     call::Answer,
-    function::{Function, ResourceEntry},
+    function::Function,
     handles::Binding,
     lift::{Kept as KeptArgs, Lifted, RawLifted},
     lower::{KeptResults, RawLowered},
+    resource::ResourceEntry,
     shape::Shape,
     types::{FunctionType, ResourceName},
 };
-
-/// An identity for resource types, unique in the process. A provider has one for each version of each
-/// resource type that it makes, so that no other's handle is ever taken for one of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ResourceIdentity(u32);
-
-impl ResourceIdentity {
-    /// One that nobody has.
-    pub fn unique() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    pub(super) fn runtime_type(self) -> ResourceType {
-        ResourceType::host_dynamic(self.0)
-    }
-}
-
-/// A resource type of a binding.
-#[derive(Debug, Clone)]
-pub struct LinkedResource {
-    /// The type, by the interface that defines it.
-    pub name: ResourceName,
-    /// Its number at the provider.
-    pub number: u32,
-    /// What tells it from every other type.
-    pub identity: ResourceIdentity,
-}
 
 /// An import with what it is linked to. Types have been compared before.
 #[derive(Debug)]

@@ -69,6 +69,7 @@ mod lower;
 mod message;
 pub mod names;
 mod plan;
+mod resource;
 mod shape;
 mod size;
 pub mod streams;

@@ -66,7 +66,7 @@ impl Shape {
             Type::Char => Self::Char,
             Type::String => Self::Text,
             Type::Flags(names) => Self::Flags(names.len().div_ceil(8)),
-            Type::Own(resource) => match io::Kind::of(resource) {
+            Type::Own(resource) => match resource.io() {
                 Some(kind) => Self::Io(kind),
                 None => Self::Own(number(resource)?),
             },

@@ -71,6 +71,13 @@ impl PartialEq for ResourceName {
 
 impl Eq for ResourceName {}
 
+impl ResourceName {
+    /// Which stream of `wasi:io` it is, if it is one.
+    pub(super) fn io(&self) -> Option<io::Kind> {
+        io::Kind::of(self.interface.as_ref(), &self.name)
+    }
+}
+
 /// The type of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionType {
@@ -292,7 +299,7 @@ impl Type {
     /// Whether a value of this type may hold a stream of `wasi:io`, given away.
     pub(super) fn has_io(&self) -> bool {
         match self {
-            Self::Own(resource) => io::Kind::of(resource).is_some(),
+            Self::Own(resource) => resource.io().is_some(),
             other => other.parts().into_iter().any(Self::has_io),
         }
     }
@@ -324,7 +331,7 @@ impl Type {
             | Self::FixedLengthList(..) => Some(Unsupported(format!("values of type `{self}`"))),
             Self::Borrow(resource) | Self::Own(resource)
                 if resource.interface.as_ref().is_some_and(io::is_io)
-                    && (matches!(self, Self::Borrow(_)) || io::Kind::of(resource).is_none()) =>
+                    && (matches!(self, Self::Borrow(_)) || resource.io().is_none()) =>
             {
                 let Some(interface) = &resource.interface else { return None };
                 Some(Unsupported(format!("values of type `{self}` of `{interface}`")))

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use wasmtime::component::ComponentExportIndex;
 
-use super::{Offer, Provider, resolve::LinkError};
+use super::{Offer, Provider, link_error::LinkError};
 use crate::{
     boundary::{
         call::{Failure, FailureKind},

@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod folder;
 mod host_api;
+mod link_error;
 pub mod metadata;
 mod native;
 pub mod resolve;
