@@ -7,7 +7,8 @@ use backplane_wire::{Decode, Encode, Error, Form, Reader};
 use tokio::time::Instant;
 
 use crate::{
-    Element, Failure, Own, Resource, StreamReader, StreamWriter, Workload,
+    Element, Failure, FutureReader, FutureWriter, Own, Resource, StreamReader, StreamWriter,
+    Workload,
     host::{Caller, form, invoke, sealed::Sealed},
     resource::{Table, take_borrow, take_own},
     time,
@@ -52,6 +53,17 @@ impl Context {
     /// A [`Failure`] when the host makes no streams.
     pub fn stream<T: Element>(&self) -> Result<(StreamWriter<T>, StreamReader<T>), Failure> {
         self.core.workload.stream()
+    }
+
+    /// A new future: the end to write, by a task of the extension's for one, and the one to return.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the host makes no futures.
+    pub fn future<T: Encode + for<'a> Decode<'a>>(
+        &self,
+    ) -> Result<(FutureWriter<T>, FutureReader<T>), Failure> {
+        self.core.workload.future()
     }
 
     /// The resources of this workload that are alive.

@@ -13,9 +13,11 @@ use futures::FutureExt as _;
 
 use crate::{
     Failure, FailureKind,
+    element::Element,
     failure::from_failed,
+    future::{self, FutureReader, FutureWriter},
     resource::{Table, with_table},
-    stream::{self, Element, StreamReader, StreamWriter},
+    stream::{self, StreamReader, StreamWriter},
     world::FunctionName,
 };
 
@@ -200,6 +202,17 @@ impl Workload {
     /// A [`Failure`] when the workload has ended, or the host makes no streams.
     pub fn stream<T: Element>(&self) -> Result<(StreamWriter<T>, StreamReader<T>), Failure> {
         stream::make(&self.home)
+    }
+
+    /// A new future: the end to write, and the one to give to the workload.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the workload has ended, or the host makes no futures.
+    pub fn future<T: Encode + for<'a> Decode<'a>>(
+        &self,
+    ) -> Result<(FutureWriter<T>, FutureReader<T>), Failure> {
+        future::make(&self.home)
     }
 
     /// Calls a function that the workload exports. `arguments` is a tuple of the parameters. The functions that

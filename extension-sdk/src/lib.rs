@@ -150,9 +150,11 @@
 //! | `record`, `variant`, `enum`, `flags` | a type of that name | the same type, owned |
 //! | `own<r>` | [`Own<R>`](Own) | `Arc<R::Rep>`; [`Own<R>`](Own) inside of another type |
 //! | `borrow<r>`, a method's `self` | | `&R::Rep`; [`Borrow<R>`](Borrow) inside of another type |
-//!
-//! | `stream<u8>`, `stream<u16>` ... `stream<f64>` | [`StreamReader<T>`](StreamReader), of [`Context::stream`] | the same |
+//! | `stream<T>` | [`StreamReader<T>`](StreamReader), of [`Context::stream`] | the same |
+//! | `future<T>`, `future` | [`FutureReader<T>`](FutureReader), of [`Context::future`]; of `()` | the same |
 //! | `own<input-stream>`, `own<output-stream>` of `wasi:io` | [`StreamReader<u8>`](StreamReader), [`StreamWriter<u8>`](StreamWriter) | the same |
+//!
+//! What a stream or a future is of has no resources, streams and futures in it.
 //!
 //! `Bytes` taken from arguments of a kibibyte and more share the argument buffer: nothing is copied.
 //!
@@ -197,10 +199,13 @@ extern crate self as backplane_sdk;
 
 mod config;
 mod context;
+mod element;
+mod end;
 mod extension;
 mod failure;
 mod flags;
 mod frame;
+mod future;
 mod host;
 mod list;
 mod local;
@@ -224,12 +229,14 @@ pub use tracing;
 
 pub use config::NoConfig;
 pub use context::Context;
+pub use element::Element;
 pub use extension::Extension;
 pub use failure::{Failure, FailureKind};
+pub use future::{FutureReader, FutureWriter};
 pub use host::{Caller, Counter, Gauge, Histogram, Host, Workload};
 pub use list::{List, Number};
 pub use resource::{Borrow, Own, Resource};
-pub use stream::{Element, StreamReader, StreamWriter};
+pub use stream::{StreamReader, StreamWriter};
 pub use world::Encoded;
 
 /// What the macros' code refers to. No part of the API.
@@ -238,6 +245,7 @@ pub mod __private {
     pub use backplane_abi::{CallContext, Exchange, Outcome};
 
     pub use crate::{
+        element::{from_values, values},
         frame::answer,
         host::call,
         module::{BoundRef, Exported, array, concatenate, length, loaded_as_library, module},

@@ -21,13 +21,13 @@ fn an_unknown_option_is_refused_with_the_options_there_are() {
 fn a_stream_that_is_not_carried_is_refused_by_the_name_of_its_function() {
     let wit = "
         package a:b@1.0.0;
-        interface c { record r { s: stream<string> } tail: func(r: r); }
+        interface c { record r { s: stream<future<string>> } tail: func(r: r); }
         world w { export c; }
     ";
     assert_eq!(
         refused(wit, quote!()),
-        "function `tail` of `a:b/c@1.0.0` cannot be provided: streams of other \
-         things than `u8` and the numbers wider than a byte come with a later version"
+        "function `tail` of `a:b/c@1.0.0` cannot be provided: streams and \
+         futures of what has resources, streams or futures in it come with a later version"
     );
 }
 

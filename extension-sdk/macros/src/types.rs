@@ -159,10 +159,16 @@ impl<'a> Types<'a> {
                 let element = self.ty(element, Place::Owned, from);
                 quote!(::backplane_sdk::StreamReader<#element>)
             }
+            TypeDefKind::Future(value) => {
+                let value = match value {
+                    Some(value) => self.ty(value, Place::Owned, from),
+                    None => quote!(()),
+                };
+                quote!(::backplane_sdk::FutureReader<#value>)
+            }
             // Refused by `Source::check`, or always named.
             TypeDefKind::Map(..)
             | TypeDefKind::FixedLengthList(..)
-            | TypeDefKind::Future(_)
             | TypeDefKind::Stream(None)
             | TypeDefKind::Record(_)
             | TypeDefKind::Resource
@@ -185,6 +191,10 @@ impl<'a> Types<'a> {
         };
         let name = upper_camel(def.name.as_deref().unwrap_or_default());
         let docs = docs(&def.docs);
+        let is_element = is_nominal(&def.kind)
+            && !matches!(def.kind, TypeDefKind::Resource)
+            && !self.source.has_handle(&Type::Id(id));
+        let element = is_element.then(|| quote!(::backplane_sdk::__element!(#name);));
         let item = match &def.kind {
             TypeDefKind::Record(record) => self.record(&name, id, record, interface),
             TypeDefKind::Variant(variant) => self.variant(&name, id, variant, interface),
@@ -206,7 +216,7 @@ impl<'a> Types<'a> {
                 quote!(pub type #name = #target;)
             }
         };
-        quote!(#docs #item)
+        quote!(#docs #item #element)
     }
 
     /// The numbers that the type is a list of, aliases seen through. Bytes are not among them: they

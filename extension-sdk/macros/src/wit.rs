@@ -1,9 +1,6 @@
 //! The WIT that an extension is built against: read, checked and encoded.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use proc_macro2::Span;
 use wit_parser::{
@@ -232,10 +229,14 @@ impl Source {
         }
     }
 
-    /// Whether something stands in the type that is read and written in its binding: a resource handle, a stream.
+    /// Whether something stands in the type that is read and written in its binding: a resource handle, a stream, a
+    /// future.
     pub(crate) fn has_handle(&self, ty: &Type) -> bool {
         self.any(ty, &|_, kind| {
-            matches!(kind, Some(TypeDefKind::Handle(_) | TypeDefKind::Stream(_)))
+            matches!(
+                kind,
+                Some(TypeDefKind::Handle(_) | TypeDefKind::Stream(_) | TypeDefKind::Future(_))
+            )
         })
     }
 
@@ -250,19 +251,6 @@ impl Source {
             "input-stream" => Some(Io::Input),
             "output-stream" => Some(Io::Output),
             _ => None,
-        }
-    }
-
-    /// What a stream may be of: `u8`, and the numbers that are wider.
-    fn is_element(&self, ty: &Type) -> bool {
-        match ty {
-            Type::U8 => true,
-            Type::S8 => false,
-            Type::Id(id) => match self.resolve.types.get(self.dealias(*id)).map(|def| &def.kind) {
-                Some(TypeDefKind::Type(ty)) => self.is_element(ty),
-                Some(_) | None => false,
-            },
-            ty => self.width(ty).is_some(),
         }
     }
 
@@ -313,19 +301,15 @@ impl Source {
 
     /// What a function's types may not hold yet, if they do.
     fn unsupported(&self, function: &Function) -> Option<&'static str> {
-        let refused: BTreeSet<&str> = function
-            .params
-            .iter()
-            .map(|param| &param.ty)
-            .chain(&function.result)
-            .flat_map(|ty| {
-                UNSUPPORTED
-                    .iter()
-                    .filter(|(test, _)| self.any(ty, &|ty, kind| test(self, ty, kind)))
-            })
-            .map(|(_, text)| *text)
-            .collect();
-        refused.first().copied()
+        let types = function.params.iter().map(|param| &param.ty).chain(&function.result);
+        types.filter_map(|ty| self.any_unsupported(ty)).min()
+    }
+
+    /// What a type may not hold yet, if it does.
+    fn any_unsupported(&self, ty: &Type) -> Option<&'static str> {
+        let holds = |test: Test| self.any(ty, &|ty, kind| test(self, ty, kind));
+        let refused = UNSUPPORTED.iter().filter(|(test, _)| holds(*test));
+        refused.map(|(_, text)| *text).min()
     }
 }
 
@@ -340,13 +324,17 @@ type Test = fn(&Source, &Type, Option<&TypeDefKind>) -> bool;
 
 const UNSUPPORTED: [(Test, &str); 5] = [
     (
+        |_, _, kind| matches!(kind, Some(TypeDefKind::Stream(None))),
+        "streams of nothing come with a later version",
+    ),
+    (
         |source, _, kind| match kind {
-            Some(TypeDefKind::Stream(element)) => {
-                !element.as_ref().is_some_and(|element| source.is_element(element))
+            Some(TypeDefKind::Stream(Some(of)) | TypeDefKind::Future(Some(of))) => {
+                source.has_handle(of) || source.any_unsupported(of).is_some()
             }
             _ => false,
         },
-        "streams of other things than `u8` and the numbers wider than a byte come with a later version",
+        "streams and futures of what has resources, streams or futures in it come with a later version",
     ),
     (
         |source, _, kind| match kind {
@@ -354,10 +342,6 @@ const UNSUPPORTED: [(Test, &str); 5] = [
             _ => false,
         },
         "a stream of `wasi:io` crosses only when it is given away",
-    ),
-    (
-        |_, _, kind| matches!(kind, Some(TypeDefKind::Future(_))),
-        "futures come with a later version",
     ),
     (|_, ty, _| matches!(ty, Type::ErrorContext), "no host passes an error-context on"),
     (

@@ -87,6 +87,7 @@ fn functions_are_numbered_in_the_order_of_the_world() {
             "probe:types/concurrent@1.0.0",
             "probe:types/caller@1.0.0",
             "probe:types/streams@1.0.0",
+            "probe:types/values@1.0.0",
             "probe:io/streams@1.0.0",
             "bench:kv/calls@1.0.0",
         ]

@@ -9,14 +9,13 @@ use wasmtime::{AsContextMut, Result, StoreContextMut, bail};
 use super::{
     FORM, StoreData,
     call::{Failure, FailureKind},
-    channel::Channel,
     handles::{Binding, Guard},
     io,
     lift::{Handles, LiftedStream},
     lower::{LoweredHandles, LoweredStreams},
     message::Message,
+    readable::Readable,
     shape::{Found, Shape},
-    streams::Readable,
 };
 
 /// What a message from a provider became.
@@ -105,8 +104,7 @@ pub(super) fn leave<T: StoreData>(
         }
     };
     for LiftedStream { position, stream } in handles.streams.drain(..) {
-        let channel = Arc::new(Channel::default());
-        stream.pipe(store.as_context_mut(), Arc::clone(&channel)).map_err(failed)?;
+        let channel = stream.pipe(store.as_context_mut()).map_err(failed)?;
         patch(position, streams.give(channel));
     }
     for handle in std::mem::take(&mut handles.resources) {

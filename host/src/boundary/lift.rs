@@ -2,7 +2,7 @@
 //!
 //! See the safety argument in the parent module.
 
-use std::{cell::Cell, slice};
+use std::{cell::Cell, slice, sync::Arc};
 
 use backplane_wire::{BLOCK_OVERHEAD, Writer};
 use smallvec::SmallVec;
@@ -11,9 +11,7 @@ use wasmtime::{
     component::{
         __internal::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext,
-            wasmtime_environ::component::{
-                StringEncoding, TypeResourceTableIndex, TypeStreamTableIndex,
-            },
+            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
         },
         ComponentNamedList, ComponentType, Lift, ResourceType,
     },
@@ -24,7 +22,8 @@ use super::{
     message::{self, Message},
     misfit,
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Run, Step},
-    streams::{Kind, Readable},
+    readable::{Kind, Readable},
+    value::{self, Value},
 };
 
 /// Wire values that came out of a guest: the arguments of a call that it makes, or the results of one that was
@@ -188,13 +187,48 @@ unsafe impl<const N: usize, H: Hold> Lift for RawLifted<N, H> {
         ty: InterfaceType,
         bytes: &[u8],
     ) -> Result<Self> {
-        // The constant size is 0, so `bytes` is empty; it tells where the parameters are.
-        let offset = (bytes.as_ptr() as usize).checked_sub(cx.memory().as_ptr() as usize);
-        let Some(offset) = offset else { bail!("the parameters lie outside of the memory") };
+        let offset = offset(cx, bytes)?;
         let root = plan::of_parameters(cx.types, ty)?;
         let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
         lifter.load_root(&root, offset)?;
         Ok(Self(H::hold(lifter.finish())))
+    }
+}
+
+// SAFETY: as for `RawLifted`: the values are read through checked slices, by the runtime type.
+unsafe impl Lift for Value {
+    fn linear_lift_from_flat(
+        _: &mut LiftContext<'_>,
+        _: InterfaceType,
+        _: &Self::Lower,
+    ) -> Result<Self> {
+        misfit()
+    }
+
+    fn linear_lift_from_memory(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        bytes: &[u8],
+    ) -> Result<Self> {
+        let offset = offset(cx, bytes)?;
+        let types = Arc::clone(cx.types);
+        value::lifting(&types, ty, |plan, count| {
+            let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
+            lifter.list(plan, offset, count)?;
+            match lifter.finish() {
+                Lifted { message, handles: None } => Ok(message.into_vec()),
+                Lifted { handles: Some(_), .. } => misfit(),
+            }
+        })
+    }
+}
+
+/// Where bytes are in the guest's memory. The constant size of what is lifted is 0, so they are none; the place that
+/// they have is what they tell.
+fn offset(cx: &LiftContext<'_>, bytes: &[u8]) -> Result<usize> {
+    match (bytes.as_ptr() as usize).checked_sub(cx.memory().as_ptr() as usize) {
+        Some(offset) => Ok(offset),
+        None => bail!("a value lies outside of the memory"),
     }
 }
 
@@ -469,7 +503,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
         self.handles.get_or_insert_default().resources.push(handle);
     }
 
-    fn stream(&mut self, ty: TypeStreamTableIndex, kind: Kind, index: u32) -> Result<()> {
+    fn stream(&mut self, ty: InterfaceType, kind: Kind, index: u32) -> Result<()> {
         let stream = Readable::lift(self.cx, ty, kind, index)?;
         self.out.handle(0);
         let position = self.out.len() - size_of::<u64>();

@@ -12,9 +12,7 @@ use wasmtime::{
     component::{
         __internal::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LowerContext,
-            wasmtime_environ::component::{
-                StringEncoding, TypeResourceTableIndex, TypeStreamTableIndex,
-            },
+            wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
         },
         ComponentNamedList, ComponentType, Lower,
     },
@@ -24,7 +22,8 @@ use super::{
     ABI_BY_RUNTIME_TYPE, FORM, MOST_FLAT, StoreData, is_aligned, misfit,
     names::bad_answer,
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Step},
-    streams::Readable,
+    readable::Readable,
+    value::Value,
 };
 
 /// Wire values on their way into a guest: the results of a call that it made, or the arguments of one that is
@@ -163,6 +162,45 @@ unsafe impl<const SIZE: u32> Lower for Spilled<SIZE> {
     }
 }
 
+// SAFETY: as for `RawLowered`; nothing is written flat.
+unsafe impl Lower for Value {
+    fn linear_lower_to_flat<T>(
+        &self,
+        _: &mut LowerContext<'_, T>,
+        _: InterfaceType,
+        _: &mut MaybeUninit<Self::Lower>,
+    ) -> Result<()> {
+        misfit()
+    }
+
+    fn linear_lower_to_memory<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+    ) -> Result<()> {
+        Self::linear_store_list_to_memory(cx, ty, offset, slice::from_ref(self))
+    }
+
+    fn linear_store_list_to_memory<T>(
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+        values: &[Self],
+    ) -> Result<()> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let types = cx.types;
+        Self::chunk(values)?.take(types, ty, values.len(), |plan, reader| {
+            let mut lowerer = Lowerer::reading(cx, reader.clone());
+            lowerer.values(plan, offset, values.len())?;
+            *reader = lowerer.input;
+            Ok(())
+        })
+    }
+}
+
 // SAFETY: as for `RawLowered`.
 unsafe impl<S: StoreData, const M: usize> Lower for KeptResults<S, M> {
     fn linear_lower_to_flat<T>(
@@ -260,6 +298,11 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         let streams = results.streams.as_deref().map_or([].as_slice(), Vec::as_slice).iter();
         let handles = results.handles.iter();
         Self { cx, input, handles, streams, is_utf8: None }
+    }
+
+    /// One of values without handles, which begin where a reader stands.
+    fn reading(cx: &'c mut LowerContext<'a, T>, input: Reader<'r>) -> Self {
+        Self { cx, input, handles: [].iter(), streams: [].iter(), is_utf8: None }
     }
 
     fn finish(self) -> Result<()> {
@@ -447,7 +490,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         }
     }
 
-    fn stream(&mut self, stream: TypeStreamTableIndex) -> Result<u32> {
+    fn stream(&mut self, stream: InterfaceType) -> Result<u32> {
         self.input.handle()?;
         match self.streams.next() {
             Some(readable) => readable.lower(self.cx, stream),
@@ -482,16 +525,35 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         let length = self.input.length()?;
         let Layout { size, align } = element.layout;
         let (pointer, total) = self.elements(size, align, length)?;
+        self.fill(element, pointer, total)?;
+        pair(pointer, length)
+    }
+
+    /// So many elements to where the guest wants them.
+    fn values(&mut self, element: &Plan, place: usize, length: usize) -> Result<()> {
+        let Layout { size, align } = element.layout;
+        if !is_aligned(place, align) {
+            bail!("the place for a stream's values is not aligned");
+        }
+        let total = length.checked_mul(size);
+        let total = total.filter(|total| *total <= self.cx.as_slice_mut().len());
+        match total {
+            Some(total) => self.fill(element, place, total),
+            None => bail!("the place for a stream's values lies outside of the memory"),
+        }
+    }
+
+    /// Elements of so many bytes together. The guest has room for as many.
+    fn fill(&mut self, element: &Plan, place: usize, total: usize) -> Result<()> {
+        let size = element.layout.size;
         if size == 0 {
             bail!("a list of elements without a size");
         }
-        // Not larger than what the guest has just found room for.
         let mut elements = vec![0; total];
         for slot in elements.chunks_exact_mut(size) {
             self.store(&element.steps, slot)?;
         }
-        write(self.cx, pointer, &elements)?;
-        pair(pointer, length)
+        write(self.cx, place, &elements)
     }
 
     /// A list of numbers, which are in memory as they are in the message, as a block.

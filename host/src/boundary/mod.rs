@@ -44,9 +44,14 @@
 //!   nothing else of the store run while it waits for that. Were it not so, a guest would get another
 //!   call's results, read by its own function's type; no memory would be touched that is not the guest's.
 //! - *Uninitialised flat results.* They are made from zeroes and written whole.
-//! - *Streams.* The runtime checks a stream's index and takes it over as it does for its own types. Elements are
-//!   numbers, copied as the bytes that they are; the element type's size and alignment are those of the runtime
+//! - *Streams of numbers.* The runtime checks a stream's index and takes it over as it does for its own types. Their
+//!   elements are copied as the bytes that they are; the element type's size and alignment are those of the runtime
 //!   type, by which the plan has chosen it.
+//! - *Streams of other values, and futures* (`value`). Their elements have the constant size 0, so that the runtime
+//!   finds each at the place of the first. The first is therefore lifted, or lowered, with all that follow in the same
+//!   step, as a list is: by the runtime type, its size and alignment, through checked slices. The runtime lifts no more
+//!   than it says beforehand, and lowers what it was given at once: were it not so, values would be missing, which is
+//!   an error, for only the first knows them; no memory would be touched that the guest does not own.
 //! - *Values that the guest made up.* Discriminants, chars and strings are checked before they reach a
 //!   message. Every string and list costs hostcall fuel by its size in memory.
 //! - *Handles.* The runtime's own tables turn a guest's index into the representation that this module
@@ -68,13 +73,18 @@ pub mod link;
 mod lower;
 mod message;
 pub mod names;
+mod numbers;
+mod pipe;
 mod plan;
+mod readable;
 mod resource;
 mod shape;
 mod size;
 pub mod streams;
 mod tally;
 pub mod types;
+mod value;
+mod values;
 
 use std::mem;
 

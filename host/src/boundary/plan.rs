@@ -14,11 +14,11 @@ use wasmtime::{
     Result, bail,
     component::__internal::{
         ComponentTypes, InterfaceType,
-        wasmtime_environ::component::{TypeResourceTableIndex, TypeStreamTableIndex, VariantInfo},
+        wasmtime_environ::component::{TypeResourceTableIndex, VariantInfo},
     },
 };
 
-use super::streams::Kind;
+use super::readable::Kind;
 
 /// A type's place in memory, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +61,8 @@ pub(super) enum Step {
     Flags(Offset, Flags),
     Own(Offset, TypeResourceTableIndex),
     Borrow(Offset, TypeResourceTableIndex),
-    /// The readable end of a stream of numbers.
-    Stream(Offset, TypeStreamTableIndex, Kind),
+    /// The readable end of a stream or a future.
+    Stream(Offset, InterfaceType, Kind),
 }
 
 /// Where a part is, in bytes from where the value begins in memory.
@@ -113,7 +113,7 @@ pub(super) struct Flags {
 }
 
 impl Plan {
-    fn new(types: &ComponentTypes, ty: InterfaceType) -> Result<Self> {
+    pub(super) fn new(types: &ComponentTypes, ty: InterfaceType) -> Result<Self> {
         let mut steps = Vec::new();
         add(types, ty, 0, &mut steps)?;
         let flat = steps.iter().map(Step::flat).sum();
@@ -197,15 +197,17 @@ fn add(types: &ComponentTypes, ty: InterfaceType, at: Offset, steps: &mut Vec<St
         InterfaceType::Own(resource) => Step::Own(at, resource),
         InterfaceType::Borrow(resource) => Step::Borrow(at, resource),
         InterfaceType::Stream(stream) => {
-            let payload = types[types[stream].ty].payload;
-            let kind = payload.and_then(|ty| Kind::of(width(ty)?, matches!(ty, InterfaceType::U8)));
-            match kind {
-                Some(kind) => Step::Stream(at, stream, kind),
-                None => return unlinked(ty),
-            }
+            let Some(element) = types[types[stream].ty].payload else { return unlinked(ty) };
+            let number =
+                width(element).and_then(|width| Kind::of(width, element == InterfaceType::U8));
+            let values = || Kind::Values(types.canonical_abi(&element).size32);
+            Step::Stream(at, ty, number.unwrap_or_else(values))
         }
+        InterfaceType::Future(future) => match types[types[future].ty].payload {
+            Some(_) => Step::Stream(at, ty, Kind::Future),
+            None => Step::Stream(at, ty, Kind::Signal),
+        },
         InterfaceType::Map(_)
-        | InterfaceType::Future(_)
         | InterfaceType::ErrorContext(_)
         | InterfaceType::FixedLengthList(_) => return unlinked(ty),
     };

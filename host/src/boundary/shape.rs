@@ -7,7 +7,7 @@ use backplane_wire::{Error, Reader};
 
 use super::{
     io,
-    streams::Kind,
+    readable::Kind,
     types::{ResourceName, Type},
 };
 
@@ -16,7 +16,7 @@ use super::{
 pub(super) enum Found {
     /// An owned handle: the number of its resource type, and the handle.
     Own(u32, u64),
-    /// A stream: what it is of, and its handle.
+    /// A stream or a future: what it is of, and its handle.
     Stream(Kind, u64),
     /// A stream of `wasi:io`: which, and its handle.
     Io(io::Kind, u64),
@@ -93,12 +93,10 @@ impl Shape {
             Type::Enum(names) => Self::Variant(names.iter().map(|_| None).collect()),
             Type::Option(ty) => Self::Option(boxed(ty)?),
             Type::Result(ok, err) => Self::Result(maybe(ok)?, maybe(err)?),
-            Type::Stream(element) => Self::Stream(element.as_ref()?.stream_kind()?),
-            Type::Borrow(_)
-            | Type::Map(..)
-            | Type::FixedLengthList(..)
-            | Type::Future(_)
-            | Type::ErrorContext => return None,
+            Type::Stream(_) | Type::Future(_) => Self::Stream(ty.stream_kind()?),
+            Type::Borrow(_) | Type::Map(..) | Type::FixedLengthList(..) | Type::ErrorContext => {
+                return None;
+            }
         })
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use wasmtime::component::types as runtime;
 
-use super::{io, streams::Kind};
+use super::{io, readable::Kind, size};
 use crate::name::InterfaceName;
 
 /// The deepest nesting of types that the host links.
@@ -291,9 +291,10 @@ impl Type {
         matches!(self, Self::Own(_)) || self.parts().into_iter().any(Self::has_own)
     }
 
-    /// Whether a value of this type may hold a stream.
+    /// Whether a value of this type may hold a stream or a future.
     pub(super) fn has_stream(&self) -> bool {
-        matches!(self, Self::Stream(_)) || self.parts().into_iter().any(Self::has_stream)
+        matches!(self, Self::Stream(_) | Self::Future(_))
+            || self.parts().into_iter().any(Self::has_stream)
     }
 
     /// Whether a value of this type may hold a stream of `wasi:io`, given away.
@@ -304,16 +305,36 @@ impl Type {
         }
     }
 
-    /// What a stream of this type is of, if the host carries those.
+    /// What a stream or a future of this type is of, if it is one that the host carries.
     pub(super) fn stream_kind(&self) -> Option<Kind> {
-        let width = match self {
-            Self::S8 | Self::U8 => 1,
-            Self::S16 | Self::U16 => 2,
-            Self::S32 | Self::U32 | Self::F32 => 4,
-            Self::S64 | Self::U64 | Self::F64 => 8,
-            _ => return None,
-        };
-        Kind::of(width, matches!(self, Self::U8))
+        match self {
+            Self::Stream(Some(element)) => match element.width() {
+                Some(width) => Kind::of(width, **element == Self::U8),
+                None => {
+                    let size = u32::try_from(size::of_record([&**element].into_iter())).ok()?;
+                    element.is_plain().then_some(Kind::Values(size))
+                }
+            },
+            Self::Future(Some(value)) => value.is_plain().then_some(Kind::Future),
+            Self::Future(None) => Some(Kind::Signal),
+            _ => None,
+        }
+    }
+
+    /// How wide a number is, in bytes; none where the type is another.
+    fn width(&self) -> Option<u8> {
+        match self {
+            Self::S8 | Self::U8 => Some(1),
+            Self::S16 | Self::U16 => Some(2),
+            Self::S32 | Self::U32 | Self::F32 => Some(4),
+            Self::S64 | Self::U64 | Self::F64 => Some(8),
+            _ => None,
+        }
+    }
+
+    /// Whether a value of this type is its bytes and nothing besides, so that it may go through a stream.
+    fn is_plain(&self) -> bool {
+        !self.has_own() && !self.has_stream() && !self.has_borrow() && self.unsupported().is_none()
     }
 
     /// Whether a value of this type may hold a borrowed handle.
@@ -323,7 +344,7 @@ impl Type {
 
     fn unsupported(&self) -> Option<Unsupported> {
         match self {
-            Self::Stream(Some(element)) if element.stream_kind().is_some() => None,
+            Self::Stream(_) | Self::Future(_) if self.stream_kind().is_some() => None,
             Self::Future(_)
             | Self::Stream(_)
             | Self::ErrorContext

@@ -9,6 +9,7 @@
 )]
 
 mod io;
+mod values;
 
 use backplane_tests::{Lab, Ran, component, library};
 
@@ -97,11 +98,11 @@ async fn a_stream_that_its_writer_cuts_is_not_taken_for_all() {
 }
 
 #[tokio::test]
-async fn a_stream_of_what_is_no_number_is_refused_by_name() {
+async fn a_stream_of_streams_is_refused_by_name() {
     let lab = Lab::new();
-    let text = "(component (import \"a:b/c@1.0.0\" (instance (type $s (stream string)) \
+    let text = "(component (import \"a:b/c@1.0.0\" (instance (type $n (stream u8)) (type $s (stream $n)) \
                 (export \"f\" (func async (param \"s\" $s))))))";
-    let file = lab.write("strings.wasm", wat::parse_str(text).unwrap());
+    let file = lab.write("streams.wasm", wat::parse_str(text).unwrap());
     let refused = lab.run(["inspect".as_ref(), file.as_os_str()]).await;
-    refused.is_refused(&["`a:b/c@1.0.0#f`", "`stream<string>`"]);
+    refused.is_refused(&["`a:b/c@1.0.0#f`", "`stream<stream<u8>>`"]);
 }

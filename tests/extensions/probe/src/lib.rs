@@ -10,6 +10,7 @@ mod faults;
 mod io;
 mod resources;
 mod streams;
+mod values;
 
 use std::{
     collections::HashMap,
@@ -40,6 +41,8 @@ pub mod bindings {
             "probe:types/faults@1.0.0/trailing",
             "probe:types/faults@1.0.0/endless-list",
             "probe:types/faults@1.0.0/no-such-case",
+            "probe:types/values@1.0.0/malformed",
+            "probe:types/values@1.0.0/twice",
         ],
     });
 }
