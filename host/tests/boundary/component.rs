@@ -3,28 +3,10 @@
 
 use std::fmt::Write;
 
-use crate::generate::{Encoding, Lowering, Signature, Ty, flatten};
+use crate::generate::{Encoding, Lowering, Signature, Ty, flatten, layout};
 
-/// The component's text.
-pub fn forwarding(signature: &Signature, encoding: Encoding, lowering: Lowering) -> String {
-    let mut inner = Types::new(true);
-    let inner_type = inner.function(signature);
-    let mut outer = Types::new(false);
-    let outer_type = outer.function(signature);
-    let encoding = match encoding {
-        Encoding::Utf8 => "utf8",
-        Encoding::Utf16 => "utf16",
-        Encoding::CompactUtf16 => "latin1+utf16",
-    };
-    let options = format!(
-        "(memory (core memory $libc \"memory\")) (realloc (core func $libc \"realloc\")) string-encoding={encoding}"
-    );
-    let is_async = if lowering == Lowering::Async { "async" } else { "" };
-    format!(
-        r#"(component
-  (import "test:gen/api@1.0.0" (instance $api {inner} (export "f" (func {is_async} {inner_type}))))
-  {outer}
-  (core module $libc
+/// Memory, and a `realloc` that gives what was never given before.
+const LIBC: &str = r#"(core module $libc
     (memory (export "memory") 4)
     (global $next (mut i32) (i32.const 4096))
     (func (export "realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
@@ -37,7 +19,24 @@ pub fn forwarding(signature: &Signature, encoding: Encoding, lowering: Lowering)
       (if (local.get $old_size) (then
         (memory.copy (local.get $at) (local.get $old)
           (select (local.get $old_size) (local.get $size) (i32.lt_u (local.get $old_size) (local.get $size))))))
-      (local.get $at)))
+      (local.get $at)))"#;
+
+/// The component's text.
+pub fn forwarding(signature: &Signature, encoding: Encoding, lowering: Lowering) -> String {
+    let mut inner = Types::new(true);
+    let inner_type = inner.function(signature);
+    let mut outer = Types::new(false);
+    let outer_type = outer.function(signature);
+    let options = format!(
+        "(memory (core memory $libc \"memory\")) (realloc (core func $libc \"realloc\")) string-encoding={}",
+        name(encoding)
+    );
+    let is_async = if lowering == Lowering::Async { "async" } else { "" };
+    format!(
+        r#"(component
+  (import "test:gen/api@1.0.0" (instance $api {inner} (export "f" (func {is_async} {inner_type}))))
+  {outer}
+  {LIBC}
   (core instance $libc (instantiate $libc))
   (core func $f (canon lower (func $api "f") {is_async} {options}))
   {module}
@@ -87,6 +86,138 @@ pub fn returning(count: usize) -> String {
   (instance $exported (export "run" (func $run)))
   (export "test:gen/run@1.0.0" (instance $exported)))"#
     )
+}
+
+/// A component whose one export takes a stream, or a future, from its import `get`, gives another to its import `put`,
+/// and moves everything from one to the other, at most so many elements at once.
+pub fn moving(of: &Ty, is_future: bool, encoding: Encoding) -> String {
+    let kind = if is_future { "future" } else { "stream" };
+    let mut inner = Types::new(true);
+    let element = inner.name(of);
+    let mut outer = Types::new(false);
+    let own = outer.name(of);
+    let options = format!(
+        "async (memory (core memory $libc \"memory\")) (realloc (core func $libc \"realloc\")) string-encoding={}",
+        name(encoding)
+    );
+    let (counted, count) = match is_future {
+        true => ("", ""),
+        false => ("i32", "(global.get $at-once)"),
+    };
+    let (left, left_over) = match is_future {
+        // One, or the other side is gone, which it is not to be.
+        true => ("(i32.sub (i32.const 1) (local.get $code))", ""),
+        false => ("(i32.shr_u (local.get $code) (i32.const 4))", "(global.get $left)"),
+    };
+    let ended = match is_future {
+        true => "(i32.const 1)",
+        false => "(i32.eq (i32.and (local.get $code) (i32.const 15)) (i32.const 1))",
+    };
+    let size = layout(of).0;
+    format!(
+        r#"(component
+  (import "test:gen/api@1.0.0" (instance $api {inner}
+    (type $s ({kind} {element}))
+    (export "get" (func (result $s)))
+    (export "put" (func (param "given" $s)))))
+  {outer}
+  (type $s ({kind} {own}))
+  {LIBC}
+  (core instance $libc (instantiate $libc))
+  (core func $get (canon lower (func $api "get")))
+  (core func $put (canon lower (func $api "put")))
+  (core func $new (canon {kind}.new $s))
+  (core func $read (canon {kind}.read $s {options}))
+  (core func $write (canon {kind}.write $s {options}))
+  (core func $drop-readable (canon {kind}.drop-readable $s))
+  (core func $drop-writable (canon {kind}.drop-writable $s))
+  (core func $set (canon waitable-set.new))
+  (core func $join (canon waitable.join))
+  (core func $return (canon task.return))
+  (core module $main
+    (import "host" "get" (func $get (result i32)))
+    (import "host" "put" (func $put (param i32)))
+    (import "host" "new" (func $new (result i64)))
+    (import "host" "read" (func $read (param i32 i32 {counted}) (result i32)))
+    (import "host" "write" (func $write (param i32 i32 {counted}) (result i32)))
+    (import "host" "drop-readable" (func $drop-readable (param i32)))
+    (import "host" "drop-writable" (func $drop-writable (param i32)))
+    (import "host" "set" (func $new-set (result i32)))
+    (import "host" "join" (func $join (param i32 i32)))
+    (import "host" "return" (func $return))
+    (import "libc" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
+    (global $in (mut i32) (i32.const 0))
+    (global $out (mut i32) (i32.const 0))
+    (global $set (mut i32) (i32.const 0))
+    (global $at-once (mut i32) (i32.const 0))
+    (global $buffer (mut i32) (i32.const 0))
+    (global $at (mut i32) (i32.const 0))
+    (global $left (mut i32) (i32.const 0))
+    (global $ended (mut i32) (i32.const 0))
+    (func (export "run") (param $at-once i32) (result i32) (local $pair i64)
+      (global.set $at-once (local.get $at-once))
+      (global.set $in (call $get))
+      (local.set $pair (call $new))
+      (global.set $out (i32.wrap_i64 (i64.shr_u (local.get $pair) (i64.const 32))))
+      (call $put (i32.wrap_i64 (local.get $pair)))
+      (global.set $set (call $new-set))
+      (call $join (global.get $in) (global.get $set))
+      (call $join (global.get $out) (global.get $set))
+      (global.set $buffer (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (i32.mul (local.get $at-once) (i32.const {size}))))
+      (call $next))
+    ;; What an exported function returns: 0 that it has ended, 2 and its set that it waits.
+    (func $wait (result i32) (i32.or (i32.const 2) (i32.shl (global.get $set) (i32.const 4))))
+    (func $next (result i32) (local $code i32)
+      (local.set $code (call $read (global.get $in) (global.get $buffer) {count}))
+      (if (i32.eq (local.get $code) (i32.const -1)) (then (return (call $wait))))
+      (call $was-read (local.get $code)))
+    (func $was-read (param $code i32) (result i32)
+      (global.set $left {left})
+      (global.set $ended {ended})
+      (global.set $at (global.get $buffer))
+      (call $hand-on))
+    (func $hand-on (result i32) (local $code i32)
+      (if (i32.eqz (global.get $left)) (then
+        (if (global.get $ended) (then
+          (call $join (global.get $in) (i32.const 0))
+          (call $join (global.get $out) (i32.const 0))
+          (call $drop-readable (global.get $in))
+          (call $drop-writable (global.get $out))
+          (call $return)
+          (return (i32.const 0))))
+        (return (call $next))))
+      (local.set $code (call $write (global.get $out) (global.get $at) {left_over}))
+      (if (i32.eq (local.get $code) (i32.const -1)) (then (return (call $wait))))
+      (call $was-written (local.get $code)))
+    (func $was-written (param $code i32) (result i32)
+      (global.set $left (i32.sub (global.get $left) {left}))
+      (global.set $at (i32.add (global.get $at) (i32.mul {left} (i32.const {size}))))
+      (call $hand-on))
+    (func (export "callback") (param $event i32) (param $waitable i32) (param $code i32) (result i32)
+      (if (i32.eq (local.get $waitable) (global.get $in)) (then (return (call $was-read (local.get $code)))))
+      (call $was-written (local.get $code))))
+  (core instance $main (instantiate $main
+    (with "host" (instance
+      (export "get" (func $get)) (export "put" (func $put)) (export "new" (func $new))
+      (export "read" (func $read)) (export "write" (func $write))
+      (export "drop-readable" (func $drop-readable)) (export "drop-writable" (func $drop-writable))
+      (export "set" (func $set)) (export "join" (func $join)) (export "return" (func $return))))
+    (with "libc" (instance $libc))))
+  (func $run async (param "at-once" u32) (canon lift (core func $main "run") async
+    (memory (core memory $libc "memory")) (callback (core func $main "callback"))))
+  (instance $exported (export "run" (func $run)))
+  (export "test:gen/run@1.0.0" (instance $exported)))"#,
+        inner = inner.text,
+        outer = outer.text,
+    )
+}
+
+fn name(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Utf8 => "utf8",
+        Encoding::Utf16 => "utf16",
+        Encoding::CompactUtf16 => "latin1+utf16",
+    }
 }
 
 /// The core module: `run` calls `f` with what it was given.

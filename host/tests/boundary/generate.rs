@@ -70,7 +70,7 @@ pub enum Ty {
 }
 
 impl Ty {
-    fn random(rng: &mut Rng, depth: usize) -> Self {
+    pub fn random(rng: &mut Rng, depth: usize) -> Self {
         let sub = |rng: &mut Rng| Box::new(Self::random(rng, depth.saturating_sub(1)));
         let some = |rng: &mut Rng, most: usize| {
             let count = 1 + rng.below(most);
@@ -214,6 +214,43 @@ impl Signature {
         let params: usize = self.params.iter().map(|ty| flatten(ty).len()).sum();
         let result = self.result.as_ref().map_or(0, |ty| flatten(ty).len());
         result > 1 && (params <= 4 || params > 16)
+    }
+}
+
+/// The size and the alignment of a type, per the canonical ABI.
+pub fn layout(ty: &Ty) -> (usize, usize) {
+    fn record<'a>(fields: impl Iterator<Item = &'a Ty>) -> (usize, usize) {
+        let (mut end, mut most) = (0_usize, 1);
+        for (size, align) in fields.map(layout) {
+            end = end.next_multiple_of(align) + size;
+            most = most.max(align);
+        }
+        (end.next_multiple_of(most), most)
+    }
+    fn cases<'a>(count: usize, payloads: impl Iterator<Item = &'a Ty>) -> (usize, usize) {
+        let discriminant: usize = if count > 256 { 2 } else { 1 };
+        let (sizes, aligns): (Vec<_>, Vec<_>) = payloads.map(layout).unzip();
+        let align = aligns.into_iter().max().unwrap_or(1);
+        let end = discriminant.next_multiple_of(align) + sizes.into_iter().max().unwrap_or(0);
+        let align = align.max(discriminant);
+        (end.next_multiple_of(align), align)
+    }
+    match ty {
+        Ty::Bool | Ty::S8 | Ty::U8 => (1, 1),
+        Ty::S16 | Ty::U16 => (2, 2),
+        Ty::S32 | Ty::U32 | Ty::F32 | Ty::Char => (4, 4),
+        Ty::S64 | Ty::U64 | Ty::F64 => (8, 8),
+        Ty::String | Ty::List(_) => (8, 4),
+        Ty::Record(types) | Ty::Tuple(types) => record(types.iter()),
+        Ty::Variant(payloads) => cases(payloads.len(), payloads.iter().flatten()),
+        Ty::Enum(count) => cases(*count, [].into_iter()),
+        Ty::Option(ty) => cases(2, [&**ty].into_iter()),
+        Ty::Result(ok, err) => cases(2, ok.iter().chain(err).map(|ty| &**ty)),
+        Ty::Flags(count) => match count {
+            0..=8 => (1, 1),
+            9..=16 => (2, 2),
+            _ => (4, 4),
+        },
     }
 }
 

@@ -14,6 +14,7 @@ mod component;
 mod generate;
 mod harness;
 mod hostile;
+mod moving;
 mod resources;
 mod values;
 
@@ -82,6 +83,7 @@ fn one(seed: u64) -> u64 {
         _ => Lowering::Sync,
     };
     harness::compare(&mut rng, &signature, encoding, lowering, concurrent)
+        + moving::compare(&mut rng)
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub fn message(values: &[(&Ty, &Val)]) -> Vec<u8> {
     out.into_vec()
 }
 
-fn is_number(ty: &Ty) -> bool {
+pub fn is_number(ty: &Ty) -> bool {
     matches!(
         ty,
         Ty::S8
@@ -31,7 +31,7 @@ fn is_number(ty: &Ty) -> bool {
     )
 }
 
-fn elements(ty: &Ty, values: &[Val]) -> Vec<u8> {
+pub fn elements(ty: &Ty, values: &[Val]) -> Vec<u8> {
     let mut out = Writer::new(Form::Local);
     values.iter().for_each(|value| encode(ty, value, &mut out));
     out.into_vec()

@@ -165,7 +165,11 @@ async fn perform(arguments: &[&str]) -> String {
                     let left = writer.write_all((0..1000).map(point).collect()).await;
                     written += 1000 - left.len() as u64;
                     if !left.is_empty() {
-                        drop(sender.write_all(written.to_le_bytes().map(|byte| byte as i8).to_vec()).await);
+                        drop(
+                            sender
+                                .write_all(written.to_le_bytes().map(|byte| byte as i8).to_vec())
+                                .await,
+                        );
                         return;
                     }
                 }
