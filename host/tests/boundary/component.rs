@@ -89,8 +89,9 @@ pub fn returning(count: usize) -> String {
 }
 
 /// A component whose one export takes a stream, or a future, from its import `get`, gives another to its import `put`,
-/// and moves everything from one to the other, at most so many elements at once.
-pub fn moving(of: &Ty, is_future: bool, encoding: Encoding) -> String {
+/// and moves everything from one to the other, at most so many elements at once. `places` are where it has them read
+/// to and where it writes them from, as offsets from where they belong.
+pub fn moving(of: &Ty, is_future: bool, encoding: Encoding, places: [i32; 2]) -> String {
     let kind = if is_future { "future" } else { "stream" };
     let mut inner = Types::new(true);
     let element = inner.name(of);
@@ -114,6 +115,7 @@ pub fn moving(of: &Ty, is_future: bool, encoding: Encoding) -> String {
         false => "(i32.eq (i32.and (local.get $code) (i32.const 15)) (i32.const 1))",
     };
     let size = layout(of).0;
+    let [to, from] = places;
     format!(
         r#"(component
   (import "test:gen/api@1.0.0" (instance $api {inner}
@@ -168,7 +170,7 @@ pub fn moving(of: &Ty, is_future: bool, encoding: Encoding) -> String {
     ;; What an exported function returns: 0 that it has ended, 2 and its set that it waits.
     (func $wait (result i32) (i32.or (i32.const 2) (i32.shl (global.get $set) (i32.const 4))))
     (func $next (result i32) (local $code i32)
-      (local.set $code (call $read (global.get $in) (global.get $buffer) {count}))
+      (local.set $code (call $read (global.get $in) (i32.add (global.get $buffer) (i32.const {to})) {count}))
       (if (i32.eq (local.get $code) (i32.const -1)) (then (return (call $wait))))
       (call $was-read (local.get $code)))
     (func $was-read (param $code i32) (result i32)
@@ -186,7 +188,7 @@ pub fn moving(of: &Ty, is_future: bool, encoding: Encoding) -> String {
           (call $return)
           (return (i32.const 0))))
         (return (call $next))))
-      (local.set $code (call $write (global.get $out) (global.get $at) {left_over}))
+      (local.set $code (call $write (global.get $out) (i32.add (global.get $at) (i32.const {from})) {left_over}))
       (if (i32.eq (local.get $code) (i32.const -1)) (then (return (call $wait))))
       (call $was-written (local.get $code)))
     (func $was-written (param $code i32) (result i32)

@@ -10,6 +10,7 @@ use backplane::boundary::{
     call::{Answer, Callee},
     channel::Cut,
     imports::imports,
+    invoke::Export,
     link::{LinkedImport, define},
     streams::Streams,
 };
@@ -17,7 +18,7 @@ use backplane_abi::{CallContext, Exchange};
 use backplane_wire::{Form, Reader, Writer};
 use wasmtime::{
     Store,
-    component::{Component, Linker, Val},
+    component::{Component, Instance, Linker, Val},
 };
 
 use crate::{
@@ -80,6 +81,75 @@ fn elements_of(ty: &Ty, chunk: &[u8]) -> (Vec<u8>, usize) {
     (reader.raw(reader.remaining()).unwrap().to_vec(), count)
 }
 
+/// A guest that moves elements, and the channels on both sides of it.
+struct Mover {
+    ty: Ty,
+    is_future: bool,
+    ends: Arc<Ends>,
+    store: Store<Data>,
+    instance: Instance,
+    export: Export<Data>,
+}
+
+impl Mover {
+    fn new(ty: Ty, is_future: bool, encoding: Encoding, places: [i32; 2]) -> Self {
+        let text = moving(&ty, is_future, encoding, places);
+        let engine = engine(true);
+        let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let component =
+            Component::new(&engine, bytes).unwrap_or_else(|error| panic!("{error:#}\n{text}"));
+        let ends = Arc::new(Ends::default());
+        let binding = Binding::new(Arc::new(Shared(Arc::clone(&ends))));
+        let found = imports(&engine, &component, |_| false).unwrap();
+        let number = |name: &str| u32::from(name == "put");
+        let functions = found[0].functions.iter();
+        let functions: Vec<_> =
+            functions.map(|(name, ty)| (name.clone(), ty.clone(), number(name))).collect();
+        let mut linker = Linker::<Data>::new(&engine);
+        let import = LinkedImport {
+            name: &found[0].name,
+            functions: &functions,
+            defines: &[],
+            resources: &[],
+            binding: &binding,
+        };
+        define(&mut linker, &import).unwrap();
+        let export = export(&engine, &component, &binding);
+        let mut store = Store::new(&engine, Data::new());
+        let instance = block_on(linker.instantiate_async(&mut store, &component)).unwrap();
+        Self { ty, is_future, ends, store, instance, export }
+    }
+
+    /// Runs it, with what lies in the channel that it is given: chunks, and then the end.
+    fn run(&mut self, chunks: Vec<Vec<u8>>, at_once: u32) -> wasmtime::Result<()> {
+        let (writes, reads) = self.ends.streams.make();
+        *self.ends.given.lock().unwrap() = Some(reads);
+        let channel = self.ends.streams.write(writes).unwrap();
+        chunks.into_iter().for_each(|chunk| channel.write(chunk.into()).unwrap());
+        self.ends.streams.end(writes);
+        let arguments = at_once.to_le_bytes().to_vec();
+        let Self { export, store, instance, .. } = self;
+        let returned = call(export, store, instance, arguments, true)?;
+        assert!(returned.is_empty());
+        Ok(())
+    }
+
+    /// Random chunks of values.
+    fn chunks(&self, rng: &mut Rng, values: &[Val]) -> Vec<Vec<u8>> {
+        let mut left: VecDeque<_> = values.iter().cloned().collect();
+        let mut chunks = Vec::new();
+        while !left.is_empty() {
+            let some: Vec<_> = left.drain(..(1 + rng.below(40)).min(left.len())).collect();
+            // A future's value is a list of one, whatever it is.
+            chunks.push(match self.is_future {
+                true => [vec![1], elements(&self.ty, &some)].concat(),
+                false => chunk(&self.ty, &some),
+            });
+        }
+        chunks
+    }
+}
+
 /// Random values of a random type through a guest; how many were compared.
 pub fn compare(rng: &mut Rng) -> u64 {
     // Short: blocks that are aligned lie elsewhere in another chunk.
@@ -90,51 +160,14 @@ pub fn compare(rng: &mut Rng) -> u64 {
     };
     let is_future = rng.below(3) == 0;
     let encoding = [Encoding::Utf8, Encoding::Utf16, Encoding::CompactUtf16][rng.below(3)];
-    let text = moving(&ty, is_future, encoding);
-    let engine = engine(true);
-    let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let component =
-        Component::new(&engine, bytes).unwrap_or_else(|error| panic!("{error:#}\n{text}"));
-    let ends = Arc::new(Ends::default());
-    let binding = Binding::new(Arc::new(Shared(Arc::clone(&ends))));
-    let found = imports(&engine, &component, |_| false).unwrap();
-    let number = |name: &str| u32::from(name == "put");
-    let functions = found[0].functions.iter();
-    let functions: Vec<_> =
-        functions.map(|(name, ty)| (name.clone(), ty.clone(), number(name))).collect();
-    let mut linker = Linker::<Data>::new(&engine);
-    let import = LinkedImport {
-        name: &found[0].name,
-        functions: &functions,
-        defines: &[],
-        resources: &[],
-        binding: &binding,
-    };
-    define(&mut linker, &import).unwrap();
-    let export = export(&engine, &component, &binding);
-
+    let mut mover = Mover::new(ty, is_future, encoding, [0, 0]);
     let count = if is_future { 1 } else { [0, 1, 2, 30, 100][rng.below(5)] };
-    let values: Vec<Val> = (0..count).map(|_| ty.value(rng)).collect();
-    let (writes, reads) = ends.streams.make();
-    *ends.given.lock().unwrap() = Some(reads);
-    let channel = ends.streams.write(writes).unwrap();
-    let mut left: VecDeque<_> = values.iter().cloned().collect();
-    while !left.is_empty() {
-        let some: Vec<_> = left.drain(..(1 + rng.below(40)).min(left.len())).collect();
-        // A future's value is a list of one, whatever it is.
-        let bytes = match is_future {
-            true => [vec![1], elements(&ty, &some)].concat(),
-            false => chunk(&ty, &some),
-        };
-        channel.write(bytes.into()).unwrap();
-    }
-    ends.streams.end(writes);
-    let mut store = Store::new(&engine, Data::new());
-    let instance = block_on(linker.instantiate_async(&mut store, &component)).unwrap();
+    let values: Vec<Val> = (0..count).map(|_| mover.ty.value(rng)).collect();
     let at_once = [1_u32, 2, 7, 64, 1000][rng.below(5)];
-    let returned = call(&export, &mut store, &instance, at_once.to_le_bytes().to_vec(), true);
-    let returned = returned.unwrap_or_else(|error| panic!("{error:#?}\n{ty:#?}\n{values:?}"));
-    assert!(returned.is_empty());
+    let chunks = mover.chunks(rng, &values);
+    let moved = mover.run(chunks, at_once);
+    let Mover { ty, ends, .. } = mover;
+    moved.unwrap_or_else(|error| panic!("{error:#?}\n{ty:#?}\n{values:?}"));
 
     let taken = ends.taken.lock().unwrap().take().unwrap();
     let taken = ends.streams.read(taken).unwrap();
@@ -161,4 +194,63 @@ pub fn compare(rng: &mut Rng) -> u64 {
         assert_eq!(moved_count, values.len(), "{ty:#?}");
     }
     count as u64
+}
+
+#[test]
+fn a_guest_whose_elements_lie_where_they_cannot_traps() {
+    let far = i32::MAX;
+    let record = || Ty::Record(vec![Ty::U64, Ty::String]);
+    const OUTSIDE: [&str; 2] = ["lies outside of the memory", "pointer out of bounds of memory"];
+    const UNALIGNED: [&str; 2] = ["is not aligned", "pointer not aligned"];
+    // The places that elements are read to and written from, and what is said of it by the host, or by the runtime.
+    let cases = [
+        (Ty::U32, [far, 0], OUTSIDE),
+        (Ty::U32, [0, far - 3], OUTSIDE),
+        (Ty::U32, [1, 0], UNALIGNED),
+        (Ty::U32, [0, 1], UNALIGNED),
+        (record(), [far - 7, 0], OUTSIDE),
+        (record(), [0, far - 7], OUTSIDE),
+        (record(), [-100_000, 0], OUTSIDE),
+        (record(), [0, 4 * 65536], OUTSIDE),
+        (record(), [1, 0], UNALIGNED),
+        (record(), [0, 4], UNALIGNED),
+        (Ty::String, [2, 0], UNALIGNED),
+        (Ty::String, [0, 2], UNALIGNED),
+    ];
+    for (ty, places, says) in cases {
+        let mut rng = Rng::new(9);
+        for is_future in [false, true] {
+            let what = format!("{ty:?} {places:?} {is_future}");
+            let mut mover = Mover::new(ty.clone(), is_future, Encoding::Utf8, places);
+            let count = if is_future { 1 } else { 20 };
+            let values: Vec<Val> = (0..count).map(|_| mover.ty.value(&mut rng)).collect();
+            let chunks = mover.chunks(&mut rng, &values);
+            let text = format!("{:?}", mover.run(chunks, 4).expect_err(&what));
+            assert!(says.iter().any(|says| text.contains(says)), "{what}: {text}");
+        }
+    }
+}
+
+/// A provider writes what is no list of the type.
+#[test]
+fn malformed_chunks_are_an_error_that_names_them() {
+    let record = || Ty::Record(vec![Ty::U32, Ty::String]);
+    let chunks: [&[u8]; 6] = [
+        // No element, too many, a string that is none, one that is too long, half an element, one byte more.
+        &[0],
+        &[200, 1, 0, 0, 0, 0],
+        &[1, 1, 0, 0, 0, 1, 0xff],
+        &[1, 1, 0, 0, 0, 9, b'a'],
+        &[2, 1, 0, 0, 0, 0, 7, 0],
+        &[1, 1, 0, 0, 0, 0, 0],
+    ];
+    for bytes in chunks {
+        for is_future in [false, true] {
+            let mut mover = Mover::new(record(), is_future, Encoding::Utf8, [0, 0]);
+            let error = mover.run(vec![bytes.to_vec()], 100).expect_err("it is malformed");
+            let text = format!("{error:#}");
+            let says = ["malformed values into a stream or a future", "values into a future"];
+            assert!(says.iter().any(|says| text.contains(says)), "{bytes:?}: {text}");
+        }
+    }
 }
