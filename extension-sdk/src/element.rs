@@ -32,7 +32,7 @@ impl Element for u8 {
     }
 
     fn buffer(chunk: Bytes) -> Buffer {
-        Vec::from(chunk).into()
+        if chunk.is_unique() { Vec::from(chunk).into() } else { Buffer::from_owner(chunk) }
     }
 
     fn append(chunk: Bytes, all: &mut Vec<u8>) {

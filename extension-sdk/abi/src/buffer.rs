@@ -72,6 +72,20 @@ impl Buffer {
         }
     }
 
+    /// Shares bytes that others may have as well; nothing is copied. `owner` is dropped when they are released, on any
+    /// thread.
+    pub fn from_owner<T: AsRef<[u8]> + Send + 'static>(owner: T) -> Self {
+        let owner = Box::new(owner);
+        let bytes = (*owner).as_ref();
+        let (data, length) = (bytes.as_ptr().cast_mut(), bytes.len());
+        Self {
+            data,
+            length,
+            owner: Box::into_raw(owner).expose_provenance(),
+            release: Some(release_owner::<T>),
+        }
+    }
+
     /// The bytes as a vector: the same allocation where this side made them, else a copy.
     pub fn into_vec(self) -> Vec<u8> {
         // The address identifies this side's release function. Two copies of this crate have two
@@ -112,6 +126,18 @@ unsafe extern "C" fn release_vec(data: *mut u8, length: usize, owner: usize) {
     // SAFETY: the three are the parts of the vector that `From<Vec<u8>>` forgot, and a buffer is
     // released once.
     drop(unsafe { Vec::from_raw_parts(data, length, owner) });
+}
+
+/// Drops what `from_owner` took.
+unsafe extern "C" fn release_owner<T>(_: *mut u8, _: usize, owner: usize) {
+    let owner = std::ptr::with_exposed_provenance_mut::<T>(owner);
+    // A panic must not leave this function; what owns bytes has none.
+    let dropped = std::panic::AssertUnwindSafe(|| {
+        // SAFETY: the box that `from_owner` forgot, and a buffer is released once. Nobody else has had it since, so
+        // that the bytes that it lent were there until now.
+        drop(unsafe { Box::from_raw(owner) });
+    });
+    drop(std::panic::catch_unwind(dropped));
 }
 
 /// Frees what `from_numbers` took.
@@ -169,6 +195,18 @@ mod tests {
         let address = bytes.as_ptr();
         let back = Buffer::from(bytes).into_vec();
         assert_eq!((back.as_slice(), back.as_ptr()), ([1, 2, 3].as_slice(), address));
+    }
+
+    #[test]
+    fn shared_bytes_are_read_where_they_are_and_let_go_once() {
+        let owner = std::sync::Arc::<[u8]>::from([1, 2, 3]);
+        let buffer = Buffer::from_owner(std::sync::Arc::clone(&owner));
+        assert_eq!((&*buffer, buffer.as_ptr()), ([1, 2, 3].as_slice(), owner.as_ptr()));
+        assert_eq!(buffer.into_vec(), [1, 2, 3]);
+        assert_eq!(std::sync::Arc::strong_count(&owner), 1);
+        let mut buffer = Buffer::from_owner(vec![7; 9]);
+        buffer.clear();
+        assert!(buffer.is_empty());
     }
 
     #[test]

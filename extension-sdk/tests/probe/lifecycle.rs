@@ -90,6 +90,8 @@ fn functions_are_numbered_in_the_order_of_the_world() {
             "probe:types/values@1.0.0",
             "probe:io/streams@1.0.0",
             "bench:kv/calls@1.0.0",
+            "bench:streams/moving@1.0.0",
+            "bench:files/files@1.0.0",
         ]
     );
     let resources: Vec<_> =

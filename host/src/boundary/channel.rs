@@ -14,6 +14,10 @@ use backplane_abi::Buffer;
 /// Bytes that may lie in a channel before its writer waits.
 pub const CAPACITY: usize = 256 << 10;
 
+/// Bytes that may still lie there when a writer that has waited goes on. Were it woken for each chunk that is read, both
+/// ends would wait for each other all the time.
+const LOW: usize = CAPACITY / 2;
+
 /// A channel, as both ends share it.
 #[derive(Debug, Default)]
 pub struct Channel(Mutex<Inner>);
@@ -62,7 +66,7 @@ impl Channel {
         let mut inner = self.lock();
         if let Some(chunk) = inner.chunks.pop_front() {
             inner.bytes -= chunk.len();
-            let writer = inner.writer.take();
+            let writer = if inner.bytes <= LOW { inner.writer.take() } else { None };
             drop(inner);
             if let Some(writer) = writer {
                 writer.wake();

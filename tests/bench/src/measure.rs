@@ -33,13 +33,30 @@ pub(crate) const ROUNDS: usize = 15;
 /// How long each subject runs in a round.
 pub(crate) const ROUND: Duration = Duration::from_millis(24);
 
+/// The same, of what takes a second or so.
+pub(crate) const MOVES: usize = 3;
+
 /// The median time of each subject, in nanoseconds. Every round runs every subject, a different one
 /// first.
 pub(crate) fn medians(subjects: &mut [Timed<'_>]) -> Result<Vec<f64>> {
     let counts = subjects.iter_mut().map(calibrate).collect::<Result<Vec<_>>>()?;
-    let mut samples = vec![Vec::with_capacity(ROUNDS); subjects.len()];
-    for round in 0..ROUNDS {
-        let mut turns: Vec<_> = subjects.iter_mut().zip(&counts).zip(&mut samples).collect();
+    in_rounds(subjects, &counts, ROUNDS)
+}
+
+/// The same, of so many times in each of so many rounds.
+pub(crate) fn medians_of(
+    subjects: &mut [Timed<'_>],
+    count: u32,
+    rounds: usize,
+) -> Result<Vec<f64>> {
+    let counts = vec![count; subjects.len()];
+    in_rounds(subjects, &counts, rounds)
+}
+
+fn in_rounds(subjects: &mut [Timed<'_>], counts: &[u32], rounds: usize) -> Result<Vec<f64>> {
+    let mut samples = vec![Vec::with_capacity(rounds); subjects.len()];
+    for round in 0..rounds {
+        let mut turns: Vec<_> = subjects.iter_mut().zip(counts).zip(&mut samples).collect();
         let first = round % turns.len().max(1);
         turns.rotate_left(first);
         for ((subject, count), samples) in turns {

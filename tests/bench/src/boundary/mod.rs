@@ -8,12 +8,13 @@
 //! | `native` | the extension `probe`, a release build loaded through the ABI, linked as the host links |
 //! | `val` | functions made with `func_new_async` over `Val` |
 //!
-//! and a second guest against the extension `keyvalue` on memory and the crate
-//! `wasmtime-wasi-keyvalue`. Each runs in both engines of the host, in a store with the limits that the
+//! a second guest against the extension `keyvalue` on memory and the crate `wasmtime-wasi-keyvalue`, and two that move
+//! streams, of WASI 0.3 and of 0.2, from and to `probe` and functions compiled in. Each runs in both engines of the host, in a store with the limits that the
 //! host sets by default, with log and metrics on.
 
 mod dynamic;
 mod guest;
+mod moving;
 mod native;
 mod typed;
 
@@ -26,10 +27,14 @@ use backplane::{
 };
 use clap::Args;
 use tokio::runtime::{Builder, Runtime};
-use wasmtime::{Result, component::Component, error::Context as _};
+use wasmtime::{
+    Engine, Result,
+    component::{Component, Linker},
+    error::Context as _,
+};
 
 use crate::{
-    measure::{Clock, ROUND, ROUNDS, medians},
+    measure::{Clock, MOVES, ROUND, ROUNDS, medians, medians_of},
     row::{Key, Report},
 };
 use guest::Guest;
@@ -40,6 +45,8 @@ const BENCH: &str = "boundary";
 const INSTANCES: u32 = 8;
 /// The most that an extension's call may cost, in calls that are compiled in.
 const LIMIT: f64 = 1.25;
+/// The most that a unit of a stream may: nine tenths of the throughput.
+const STREAMS_LIMIT: f64 = 1.0 / 0.9;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -109,12 +116,38 @@ const KEYVALUE_CASES: [Case; 8] = [
     ungated(case("kv-set", 1 << 20, 1 << 20), Clock::Thread),
 ];
 
+/// Bytes in a unit of a stream of them.
+const MEBIBYTE: u32 = 1 << 20;
+/// Bytes in a unit of a stream of records: 1,000, as they lie in memory.
+const RECORDS: u32 = 24_000;
+
+/// Those of `bench-streams`: 1 GiB of bytes, 1,000,000 records.
+const STREAM_CASES: [Moved; 6] = [
+    Moved { case: ungated(case("stream-out", 64 << 10, MEBIBYTE), Clock::Real), units: 1024 },
+    Moved { case: ungated(case("stream-in", 64 << 10, MEBIBYTE), Clock::Real), units: 1024 },
+    Moved { case: ungated(case("stream-out", 4 << 10, MEBIBYTE), Clock::Real), units: 1024 },
+    Moved { case: ungated(case("stream-in", 4 << 10, MEBIBYTE), Clock::Real), units: 1024 },
+    Moved { case: ungated(case("records-out", 1000, RECORDS), Clock::Real), units: 1000 },
+    Moved { case: ungated(case("records-in", 1000, RECORDS), Clock::Real), units: 1000 },
+];
+
+/// Those of `bench-files`.
+const FILE_CASES: [Moved; 1] =
+    [Moved { case: ungated(case("input-stream", 64 << 10, MEBIBYTE), Clock::Real), units: 1024 }];
+
+/// What moves through a stream, and how many units of it.
+struct Moved {
+    case: Case,
+    units: u32,
+}
+
 const ENGINES: [(EngineKind, &str); 2] =
     [(EngineKind::Sync, "sync"), (EngineKind::Concurrent, "concurrent")];
 
 /// The subject comes first, the baselines follow; a row is the subject over one of them.
 const CALLS: &[&str] = &["native", "typed", "val"];
 const KEYVALUE: &[&str] = &["native", "wasmtime-wasi-keyvalue"];
+const STREAMS: &[&str] = &["native", "typed"];
 
 impl Case {
     fn full_name(&self, engine: &str) -> String {
@@ -151,8 +184,9 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         only: only.to_owned(),
         alone: arguments.alone.as_deref().map(|name| (name, arguments.calls)),
     };
-    let [calls, keyvalue] =
-        ["bench-guest.wasm", "bench-keyvalue.wasm"].map(|name| arguments.components.join(name));
+    let [calls, keyvalue, files, streams] =
+        ["bench-guest", "bench-keyvalue", "bench-files", "bench-streams"]
+            .map(|name| arguments.components.join(format!("{name}.wasm")));
     describe(arguments, &calls, &keyvalue);
 
     for (kind, engine) in ENGINES {
@@ -167,7 +201,19 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         for case in &KEYVALUE_CASES {
             bench.measure(case, engine, KEYVALUE, &mut guests);
         }
+        let component = bench.component(kind, &files)?;
+        let mut guests = bench.moving_guests(kind, &component, moving::files_linker)?;
+        for moved in &FILE_CASES {
+            bench.measure_moved(moved, engine, &mut guests);
+        }
     }
+    let (kind, engine) = (EngineKind::Concurrent, "concurrent");
+    let component = bench.component(kind, &streams)?;
+    let mut guests = bench.moving_guests(kind, &component, moving::linker)?;
+    for moved in &STREAM_CASES {
+        bench.measure_moved(moved, engine, &mut guests);
+    }
+    drop(guests);
 
     let Bench { runtime, natives, mut report, keys, alone, .. } = bench;
     runtime.block_on(natives.shutdown());
@@ -182,6 +228,9 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         .map(|(case, engine)| case.full_name(engine))
         .collect();
     report.at_most(LIMIT, |row| row.baseline == "typed" && gated.contains(&row.case));
+    let moved = STREAM_CASES.iter().chain(&FILE_CASES).map(|moved| moved.case.name);
+    let moved: Vec<_> = moved.collect();
+    report.at_most(STREAMS_LIMIT, |row| moved.iter().any(|name| row.case.contains(name)));
     Ok(report)
 }
 
@@ -248,6 +297,60 @@ impl Bench<'_> {
                 Guest::new(engine, component, guest::keyvalue_linker(engine)?).await?,
             ])
         })
+    }
+
+    /// A guest that moves streams in two stores, in the order of `STREAMS`.
+    fn moving_guests(
+        &self,
+        kind: EngineKind,
+        component: &Component,
+        typed: impl Fn(&Engine) -> Result<Linker<guest::Data>>,
+    ) -> Result<Vec<Guest>> {
+        let engine = self.engines.make(kind)?;
+        self.runtime.block_on(async {
+            Ok(vec![
+                Guest::new(engine, component, self.natives.linker(engine, component).await?)
+                    .await?,
+                Guest::new(engine, component, typed(engine)?).await?,
+            ])
+        })
+    }
+
+    /// Measures what moves through a stream, all of it at a time.
+    fn measure_moved(&mut self, moved: &Moved, engine: &str, guests: &mut [Guest]) {
+        let Moved { case, units } = moved;
+        let full_name = format!("{engine} {} by {}", case.name, case.argument);
+        if !self.only.split(' ').all(|word| full_name.contains(word)) {
+            return;
+        }
+        eprintln!("measuring {full_name}, {units} units");
+        let key = Key {
+            bench: BENCH,
+            case: full_name.clone(),
+            bytes: case.bytes,
+            subject: "native",
+            baseline: "typed",
+        };
+        let runtime = &self.runtime;
+        let mut timed: Vec<_> = guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
+        if let Some((alone, units)) = self.alone {
+            let place = STREAMS.iter().position(|name| *name == alone);
+            let timed = place.and_then(|place| timed.get_mut(place));
+            match timed.map(|timed| timed(units)) {
+                Some(Ok(time)) => println!("{full_name} {alone}: {:?} a unit", time / units),
+                Some(Err(error)) => self.report.problems.push(format!("{full_name}: {error:#}")),
+                None => {}
+            }
+            return;
+        }
+        match medians_of(&mut timed, *units, MOVES).as_deref() {
+            Ok([subject, baseline]) => {
+                self.report.rows.push(key.nanoseconds(*subject, *baseline));
+            }
+            Ok(_) => {}
+            Err(error) => self.report.problems.push(format!("`{full_name}` failed: {error:#}")),
+        }
+        self.keys.push(key);
     }
 
     /// Measures a case. One that fails leaves its rows out, and so fails the benchmark.

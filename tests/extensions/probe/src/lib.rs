@@ -26,7 +26,13 @@ pub use resources::{Bomb, Thing};
 /// What WIT says, in Rust.
 pub mod bindings {
     backplane_sdk::generate!({
-        path: ["../../../wit/bench-kv", "../../../wit/wasi-io-0.2.0", "wit"],
+        path: [
+            "../../../wit/bench-kv",
+            "../../../wit/wasi-io-0.2.0",
+            "../../../wit/bench-streams",
+            "../../../wit/bench-files",
+            "wit",
+        ],
         world: "probe:extension/provider",
         bytes: "owned",
         resources: {
