@@ -51,7 +51,7 @@ fn the_file_says_what_it_is_without_being_opened() {
     let resolve = world.resolve();
     let world = resolve.select_world(&[world.package()], None).unwrap();
     assert_eq!(resolve.worlds[world].name, "provider");
-    assert_eq!(resolve.worlds[world].exports.len(), 9);
+    assert_eq!(resolve.worlds[world].exports.len(), 12);
 }
 
 #[test]
