@@ -14,9 +14,9 @@ use backplane_abi::Buffer;
 /// Bytes that may lie in a channel before its writer waits.
 pub const CAPACITY: usize = 256 << 10;
 
-/// Bytes that may still lie there when a writer that has waited goes on. Were it woken for each chunk that is read, both
-/// ends would wait for each other all the time.
-const LOW: usize = CAPACITY / 2;
+/// The same in a channel whose reader was found waiting for a writer that waited for it: the time that it takes to wake one
+/// should be what the other needs for what lies there.
+pub const MOST: usize = 1 << 20;
 
 /// A channel, as both ends share it.
 #[derive(Debug, Default)]
@@ -26,6 +26,10 @@ pub struct Channel(Mutex<Inner>);
 struct Inner {
     chunks: VecDeque<Buffer>,
     bytes: usize,
+    /// How often what may lie here was doubled.
+    doubled: u32,
+    /// Whether the writer has found no room, and has not written since.
+    was_full: bool,
     written: Written,
     is_left: bool,
     reader: Option<Waker>,
@@ -66,7 +70,9 @@ impl Channel {
         let mut inner = self.lock();
         if let Some(chunk) = inner.chunks.pop_front() {
             inner.bytes -= chunk.len();
-            let writer = if inner.bytes <= LOW { inner.writer.take() } else { None };
+            // Were it woken for each chunk that is read, both ends would wait for each other all the time.
+            let writer =
+                if inner.bytes <= inner.capacity() / 2 { inner.writer.take() } else { None };
             drop(inner);
             if let Some(writer) = writer {
                 writer.wake();
@@ -75,7 +81,7 @@ impl Channel {
         }
         match inner.written {
             Written::Open => {
-                register(&mut inner.reader, cx);
+                inner.wait(cx);
                 Poll::Pending
             }
             Written::Ended => Poll::Ready(Ok(None)),
@@ -98,7 +104,7 @@ impl Channel {
         if inner.is_readable() {
             return Poll::Ready(());
         }
-        register(&mut inner.reader, cx);
+        inner.wait(cx);
         Poll::Pending
     }
 
@@ -117,8 +123,9 @@ impl Channel {
         if inner.is_left {
             return Poll::Ready(Err(Left));
         }
-        match CAPACITY.saturating_sub(inner.bytes) {
+        match inner.room() {
             0 => {
+                inner.was_full = true;
                 register(&mut inner.writer, cx);
                 Poll::Pending
             }
@@ -139,7 +146,7 @@ impl Channel {
     /// What [`poll_room`](Self::poll_room) says, where nobody waits.
     pub fn try_room(&self) -> Poll<Result<usize, Left>> {
         let inner = self.lock();
-        match CAPACITY.saturating_sub(inner.bytes) {
+        match inner.room() {
             _ if inner.is_left => Poll::Ready(Err(Left)),
             0 => Poll::Pending,
             room => Poll::Ready(Ok(room)),
@@ -160,6 +167,7 @@ impl Channel {
             return Ok(());
         }
         inner.bytes += chunk.len();
+        inner.was_full = false;
         inner.chunks.push_back(chunk);
         Self::wake_reader(inner);
         Ok(())
@@ -206,6 +214,22 @@ impl Channel {
 }
 
 impl Inner {
+    fn capacity(&self) -> usize {
+        CAPACITY << self.doubled
+    }
+
+    /// Has the reader wait for the writer.
+    fn wait(&mut self, cx: &Context<'_>) {
+        if self.was_full && self.capacity() < MOST {
+            self.doubled += 1;
+        }
+        register(&mut self.reader, cx);
+    }
+
+    fn room(&self) -> usize {
+        self.capacity().saturating_sub(self.bytes)
+    }
+
     fn is_readable(&self) -> bool {
         !self.chunks.is_empty() || self.written != Written::Open
     }
@@ -252,6 +276,24 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(read(&channel).await, Ok(Some(CAPACITY - 1)));
         assert_eq!(writer.await.unwrap(), Ok(CAPACITY - 10));
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_runs_dry_while_its_writer_waits_has_more_room_up_to_a_limit() {
+        let channel = Channel::default();
+        for capacity in [CAPACITY, 2 * CAPACITY, 4 * CAPACITY, 4 * CAPACITY] {
+            assert_eq!(room(&channel).await, Ok(capacity));
+            channel.write(chunk(capacity)).unwrap();
+            assert!(poll_fn(|cx| Poll::Ready(channel.poll_room(cx))).await.is_pending());
+            assert_eq!(read(&channel).await, Ok(Some(capacity)));
+            assert!(poll_fn(|cx| Poll::Ready(channel.poll_read(cx))).await.is_pending());
+        }
+        // One that waits for a writer that is slow has not.
+        let channel = Channel::default();
+        channel.write(chunk(CAPACITY)).unwrap();
+        assert_eq!(read(&channel).await, Ok(Some(CAPACITY)));
+        assert!(poll_fn(|cx| Poll::Ready(channel.poll_read(cx))).await.is_pending());
+        assert_eq!(room(&channel).await, Ok(CAPACITY));
     }
 
     #[tokio::test]
