@@ -1,6 +1,9 @@
 //! Times of several subjects, measured in turns.
 
-use std::time::Duration;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use rustix::time::{ClockId, clock_gettime};
@@ -16,13 +19,17 @@ pub(crate) enum Clock {
 
 impl Clock {
     pub(crate) fn now(self) -> Duration {
-        let id = match self {
-            Self::Thread => ClockId::ThreadCPUTime,
-            Self::Real => ClockId::Monotonic,
-        };
-        Duration::try_from(clock_gettime(id)).unwrap_or_default()
+        match self {
+            Self::Thread => {
+                Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+            }
+            Self::Real => BEGUN.elapsed(),
+        }
     }
 }
+
+/// What real time is counted from.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Runs something so many times, and answers how long it took altogether. 0 times is what it takes to
 /// prepare, which is taken off.

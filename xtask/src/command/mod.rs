@@ -6,6 +6,7 @@ mod build_extension;
 mod ci;
 mod demo;
 mod fuzz;
+mod instructions;
 mod lint;
 mod miri;
 mod test;
@@ -51,6 +52,12 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u32,
     },
+    /// Count the instructions of calls in valgrind, and hold them against what they were
+    Instructions {
+        /// Keep what is counted
+        #[arg(long)]
+        update: bool,
+    },
     /// Run a benchmark in the release profile
     Bench {
         /// Which one
@@ -75,7 +82,7 @@ enum Task {
     },
     /// Build the guest components of the examples and the tests
     BuildComponents,
-    /// Do what `.ci/run` does: lint, then Miri, then test
+    /// Do what `.ci/run` does: lint, Miri, fuzz, count instructions, test
     Ci,
 }
 
@@ -92,6 +99,7 @@ impl Arguments {
             Task::Lint => lint::run(workspace),
             Task::Miri => miri::run(workspace),
             Task::Fuzz { name, seconds } => fuzz::run(workspace, name.as_deref(), seconds),
+            Task::Instructions { update } => instructions::run(workspace, update),
             Task::Bench { name, json, rest } => {
                 bench::run(workspace, &name, json.as_deref(), &rest)
             }

@@ -17,7 +17,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_keyvalue::{WasiKeyValue, WasiKeyValueCtx, WasiKeyValueCtxBuilder};
 
 use super::Case;
-use crate::measure::Timed;
+use crate::measure::{Clock, Timed};
 
 /// The data of a store: what the host's have, and what the functions compiled in keep.
 pub(super) struct Data {
@@ -91,14 +91,19 @@ impl Guest {
     }
 
     /// The guest making calls of a case.
-    pub(super) fn timed<'a>(&'a mut self, runtime: &'a Runtime, case: &'a Case) -> Timed<'a> {
+    pub(super) fn timed<'a>(
+        &'a mut self,
+        runtime: &'a Runtime,
+        case: &'a Case,
+        clock: Clock,
+    ) -> Timed<'a> {
         Box::new(move |iterations| {
             let arguments = (case.name.to_owned(), case.argument, iterations);
             runtime.block_on(async {
-                let begun = case.clock.now();
+                let begun = clock.now();
                 let called = self.run.call_async(&mut self.store, arguments).await;
                 called.map_err(|error| anyhow!("{error:?}"))?;
-                Ok(case.clock.now().saturating_sub(begun))
+                Ok(clock.now().saturating_sub(begun))
             })
         })
     }

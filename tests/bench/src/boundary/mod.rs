@@ -12,6 +12,7 @@
 //! streams, of WASI 0.3 and of 0.2, from and to `probe` and functions compiled in. Each runs in both engines of the host, in a store with the limits that the
 //! host sets by default, with log and metrics on.
 
+mod cases;
 mod dynamic;
 mod guest;
 mod moving;
@@ -37,17 +38,15 @@ use crate::{
     measure::{Clock, MOVES, ROUND, ROUNDS, medians, medians_of},
     row::{Key, Report},
 };
+use cases::{
+    CALLS, CASES, Case, ENGINES, FILE_CASES, KEYVALUE, KEYVALUE_CASES, STREAM_CASES, STREAMS,
+};
 use guest::Guest;
 use native::Natives;
 
 const BENCH: &str = "boundary";
 /// Instances that each engine has room for: one for each implementation, and some.
 const INSTANCES: u32 = 8;
-/// The most that an extension's call may cost, in calls that are compiled in.
-const LIMIT: f64 = 1.25;
-/// The most that a unit of a stream may: nine tenths of the throughput.
-const STREAMS_LIMIT: f64 = 1.0 / 0.9;
-
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The folder of the guests: bench-guest.wasm, bench-keyvalue.wasm
@@ -64,110 +63,7 @@ pub(crate) struct Arguments {
     calls: u32,
 }
 
-/// Calls that the guest makes.
-struct Case {
-    /// The guest's name for it.
-    name: &'static str,
-    /// What the guest is told: the size of a value, or the elements of a list.
-    argument: u32,
-    /// The size of the value that a call carries.
-    bytes: u32,
-    clock: Clock,
-    /// Whether the limit holds for it.
-    is_gated: bool,
-}
-
-const fn case(name: &'static str, argument: u32, bytes: u32) -> Case {
-    Case { name, argument, bytes, clock: Clock::Thread, is_gated: true }
-}
-
-const fn ungated(case: Case, clock: Clock) -> Case {
-    Case { clock, is_gated: false, ..case }
-}
-
-/// The cases that must be there, of `bench-guest`.
-const CASES: [Case; 13] = [
-    case("get", 16, 16),
-    case("get", 1 << 10, 1 << 10),
-    case("get", 64 << 10, 64 << 10),
-    case("get", 1 << 20, 1 << 20),
-    case("set", 16, 16),
-    case("set", 1 << 10, 1 << 10),
-    case("set", 64 << 10, 64 << 10),
-    case("set", 1 << 20, 1 << 20),
-    case("list-u32", 1000, 4000),
-    // Eight bytes of text and eight of number.
-    case("list-pairs", 1000, 16_000),
-    // As the record lies in memory, and the nine bytes of its string.
-    case("record", 0, 73),
-    ungated(case("resource", 0, 4), Clock::Thread),
-    ungated(case("pending", 0, 4), Clock::Real),
-];
-
-/// Those of `bench-keyvalue`.
-const KEYVALUE_CASES: [Case; 8] = [
-    ungated(case("kv-get", 16, 16), Clock::Thread),
-    ungated(case("kv-get", 1 << 10, 1 << 10), Clock::Thread),
-    ungated(case("kv-get", 64 << 10, 64 << 10), Clock::Thread),
-    ungated(case("kv-get", 1 << 20, 1 << 20), Clock::Thread),
-    ungated(case("kv-set", 16, 16), Clock::Thread),
-    ungated(case("kv-set", 1 << 10, 1 << 10), Clock::Thread),
-    ungated(case("kv-set", 64 << 10, 64 << 10), Clock::Thread),
-    ungated(case("kv-set", 1 << 20, 1 << 20), Clock::Thread),
-];
-
-/// Bytes in a unit of a stream of them.
-const MEBIBYTE: u32 = 1 << 20;
-/// Bytes in a unit of a stream of records: 1,000, as they lie in memory.
-const RECORDS: u32 = 24_000;
-
-/// Those of `bench-streams`: 1 GiB of bytes, 1,000,000 records.
-const STREAM_CASES: [Moved; 6] = [
-    Moved { case: ungated(case("stream-out", 64 << 10, MEBIBYTE), Clock::Real), units: 1024 },
-    Moved { case: ungated(case("stream-in", 64 << 10, MEBIBYTE), Clock::Real), units: 1024 },
-    Moved { case: ungated(case("stream-out", 4 << 10, MEBIBYTE), Clock::Real), units: 1024 },
-    Moved { case: ungated(case("stream-in", 4 << 10, MEBIBYTE), Clock::Real), units: 1024 },
-    Moved { case: ungated(case("records-out", 1000, RECORDS), Clock::Real), units: 1000 },
-    Moved { case: ungated(case("records-in", 1000, RECORDS), Clock::Real), units: 1000 },
-];
-
-/// Those of `bench-files`.
-const FILE_CASES: [Moved; 1] =
-    [Moved { case: ungated(case("input-stream", 64 << 10, MEBIBYTE), Clock::Real), units: 1024 }];
-
-/// What moves through a stream, and how many units of it.
-struct Moved {
-    case: Case,
-    units: u32,
-}
-
-const ENGINES: [(EngineKind, &str); 2] =
-    [(EngineKind::Sync, "sync"), (EngineKind::Concurrent, "concurrent")];
-
-/// The subject comes first, the baselines follow; a row is the subject over one of them.
-const CALLS: &[&str] = &["native", "typed", "val"];
-const KEYVALUE: &[&str] = &["native", "wasmtime-wasi-keyvalue"];
-const STREAMS: &[&str] = &["native", "typed"];
-
-impl Case {
-    fn full_name(&self, engine: &str) -> String {
-        format!("{engine} {}", self.name)
-    }
-
-    fn keys(&self, engine: &str, names: &[&'static str]) -> Vec<Key> {
-        let Some((&subject, baselines)) = names.split_first() else { return Vec::new() };
-        let key = |&baseline| Key {
-            bench: BENCH,
-            case: self.full_name(engine),
-            bytes: self.bytes,
-            subject,
-            baseline,
-        };
-        baselines.iter().map(key).collect()
-    }
-}
-
-/// Runs the benchmark on the cases whose name, with its bytes, has every word of `only`.
+/// Runs the benchmark on the cases of whose name, with its bytes, every word of `only` begins a word.
 pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
     let log = config::Log { filter: "info".to_owned(), format: config::LogFormat::Text };
     let _metrics = observe::begin()
@@ -175,8 +71,10 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         .context("cannot start log and metrics")?;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let data = tempfile::tempdir()?;
+    // One alone, so that it needs little address space: under valgrind there is not much.
+    let instances = if arguments.alone.is_some() { 1 } else { INSTANCES };
     let mut bench = Bench {
-        engines: Engines::new(&Settings { instances: INSTANCES, ..Settings::default() })?,
+        engines: Engines::new(&Settings { instances, ..Settings::default() })?,
         natives: Natives::load(&arguments.extensions, data.path())?,
         runtime,
         report: Report::default(),
@@ -190,30 +88,18 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
     describe(arguments, &calls, &keyvalue);
 
     for (kind, engine) in ENGINES {
-        let component = bench.component(kind, &calls)?;
-        let mut guests = bench.guests(kind, &component)?;
-        for case in &CASES {
-            bench.measure(case, engine, CALLS, &mut guests);
-        }
-        drop(guests);
-        let component = bench.component(kind, &keyvalue)?;
-        let mut guests = bench.keyvalue_guests(kind, &component)?;
-        for case in &KEYVALUE_CASES {
-            bench.measure(case, engine, KEYVALUE, &mut guests);
-        }
-        let component = bench.component(kind, &files)?;
-        let mut guests = bench.moving_guests(kind, &component, moving::files_linker)?;
-        for moved in &FILE_CASES {
-            bench.measure_moved(moved, engine, &mut guests);
-        }
+        let on = (kind, engine);
+        bench.all(on, &calls, CALLS, &CASES, |engine, name| match name {
+            "typed" => typed::linker(engine),
+            _ => dynamic::linker(engine),
+        })?;
+        let linker = |engine: &Engine, _: &str| guest::keyvalue_linker(engine);
+        bench.all(on, &keyvalue, KEYVALUE, &KEYVALUE_CASES, linker)?;
+        let linker = |engine: &Engine, _: &str| moving::files_linker(engine);
+        bench.all(on, &files, STREAMS, &FILE_CASES, linker)?;
     }
-    let (kind, engine) = (EngineKind::Concurrent, "concurrent");
-    let component = bench.component(kind, &streams)?;
-    let mut guests = bench.moving_guests(kind, &component, moving::linker)?;
-    for moved in &STREAM_CASES {
-        bench.measure_moved(moved, engine, &mut guests);
-    }
-    drop(guests);
+    let linker = |engine: &Engine, _: &str| moving::linker(engine);
+    bench.all((EngineKind::Concurrent, "concurrent"), &streams, STREAMS, &STREAM_CASES, linker)?;
 
     let Bench { runtime, natives, mut report, keys, alone, .. } = bench;
     runtime.block_on(natives.shutdown());
@@ -221,16 +107,14 @@ pub(crate) fn run(arguments: &Arguments, only: &str) -> Result<Report> {
         return Ok(report);
     }
     report.expect(&keys);
-    let gated: Vec<_> = ENGINES
-        .iter()
-        .flat_map(|(_, engine)| CASES.iter().map(move |case| (case, engine)))
-        .filter(|(case, _)| case.is_gated)
-        .map(|(case, engine)| case.full_name(engine))
-        .collect();
-    report.at_most(LIMIT, |row| row.baseline == "typed" && gated.contains(&row.case));
-    let moved = STREAM_CASES.iter().chain(&FILE_CASES).map(|moved| moved.case.name);
-    let moved: Vec<_> = moved.collect();
-    report.at_most(STREAMS_LIMIT, |row| moved.iter().any(|name| row.case.contains(name)));
+    for (_, engine) in ENGINES {
+        for case in CASES.iter().chain(&STREAM_CASES).chain(&FILE_CASES) {
+            let (Some(limit), name) = (case.limit, case.full_name(engine)) else { continue };
+            report.at_most(limit, |row| {
+                row.baseline == "typed" && row.case == name && row.bytes == case.bytes
+            });
+        }
+    }
     Ok(report)
 }
 
@@ -251,7 +135,7 @@ fn describe(arguments: &Arguments, calls: &Path, keyvalue: &Path) {
     );
     println!(
         "times       medians of {ROUNDS} rounds of {} ms, in turns; CPU time of the thread, \
-         for `pending` real time",
+         for `pending` real time; of streams, real time of {MOVES} rounds of all of it",
         ROUND.as_millis()
     );
 }
@@ -269,112 +153,79 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Measures the cases of one guest; where none is asked for, it is not loaded.
+    fn all(
+        &mut self,
+        (kind, engine): (EngineKind, &str),
+        file: &Path,
+        names: &[&'static str],
+        cases: &[Case],
+        linker: impl Fn(&Engine, &str) -> Result<Linker<guest::Data>>,
+    ) -> Result<()> {
+        let asked_for = cases.iter().filter(|case| case.is_asked_for(engine, &self.only));
+        let asked_for: Vec<_> = asked_for.collect();
+        if asked_for.is_empty() {
+            return Ok(());
+        }
+        let component = self.component(kind, file)?;
+        let mut guests = self.guests(kind, &component, names, linker)?;
+        for case in asked_for {
+            self.measure(case, engine, names, &mut guests);
+        }
+        Ok(())
+    }
+
     fn component(&self, kind: EngineKind, file: &Path) -> Result<Component> {
         Component::from_file(self.engines.make(kind)?, file)
             .with_context(|| format!("cannot load {}", file.display()))
     }
 
-    /// The guest in three stores, in the order of `CALLS`.
-    fn guests(&self, kind: EngineKind, component: &Component) -> Result<Vec<Guest>> {
-        let engine = self.engines.make(kind)?;
-        self.runtime.block_on(async {
-            Ok(vec![
-                Guest::new(engine, component, self.natives.linker(engine, component).await?)
-                    .await?,
-                Guest::new(engine, component, typed::linker(engine)?).await?,
-                Guest::new(engine, component, dynamic::linker(engine)?).await?,
-            ])
-        })
-    }
-
-    /// The guest in two stores, in the order of `KEYVALUE`.
-    fn keyvalue_guests(&self, kind: EngineKind, component: &Component) -> Result<Vec<Guest>> {
-        let engine = self.engines.make(kind)?;
-        self.runtime.block_on(async {
-            Ok(vec![
-                Guest::new(engine, component, self.natives.linker(engine, component).await?)
-                    .await?,
-                Guest::new(engine, component, guest::keyvalue_linker(engine)?).await?,
-            ])
-        })
-    }
-
-    /// A guest that moves streams in two stores, in the order of `STREAMS`.
-    fn moving_guests(
+    /// The guest in a store for each implementation, in the order of their names; of one that runs alone, in that one's.
+    fn guests(
         &self,
         kind: EngineKind,
         component: &Component,
-        typed: impl Fn(&Engine) -> Result<Linker<guest::Data>>,
+        names: &[&'static str],
+        linker: impl Fn(&Engine, &str) -> Result<Linker<guest::Data>>,
     ) -> Result<Vec<Guest>> {
         let engine = self.engines.make(kind)?;
+        let wanted = |name: &&&str| self.alone.is_none_or(|(alone, _)| alone == **name);
         self.runtime.block_on(async {
-            Ok(vec![
-                Guest::new(engine, component, self.natives.linker(engine, component).await?)
-                    .await?,
-                Guest::new(engine, component, typed(engine)?).await?,
-            ])
+            let mut guests = Vec::new();
+            for name in names.iter().filter(wanted) {
+                let linker = match *name {
+                    "native" => self.natives.linker(engine, component).await?,
+                    name => linker(engine, name)?,
+                };
+                guests.push(Guest::new(engine, component, linker).await?);
+            }
+            Ok(guests)
         })
-    }
-
-    /// Measures what moves through a stream, all of it at a time.
-    fn measure_moved(&mut self, moved: &Moved, engine: &str, guests: &mut [Guest]) {
-        let Moved { case, units } = moved;
-        let full_name = format!("{engine} {} by {}", case.name, case.argument);
-        if !self.only.split(' ').all(|word| full_name.contains(word)) {
-            return;
-        }
-        eprintln!("measuring {full_name}, {units} units");
-        let key = Key {
-            bench: BENCH,
-            case: full_name.clone(),
-            bytes: case.bytes,
-            subject: "native",
-            baseline: "typed",
-        };
-        let runtime = &self.runtime;
-        let mut timed: Vec<_> = guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
-        if let Some((alone, units)) = self.alone {
-            let place = STREAMS.iter().position(|name| *name == alone);
-            let timed = place.and_then(|place| timed.get_mut(place));
-            match timed.map(|timed| timed(units)) {
-                Some(Ok(time)) => println!("{full_name} {alone}: {:?} a unit", time / units),
-                Some(Err(error)) => self.report.problems.push(format!("{full_name}: {error:#}")),
-                None => {}
-            }
-            return;
-        }
-        match medians_of(&mut timed, *units, MOVES).as_deref() {
-            Ok([subject, baseline]) => {
-                self.report.rows.push(key.nanoseconds(*subject, *baseline));
-            }
-            Ok(_) => {}
-            Err(error) => self.report.problems.push(format!("`{full_name}` failed: {error:#}")),
-        }
-        self.keys.push(key);
     }
 
     /// Measures a case. One that fails leaves its rows out, and so fails the benchmark.
     fn measure(&mut self, case: &Case, engine: &str, names: &[&'static str], guests: &mut [Guest]) {
         let full_name = case.full_name(engine);
-        let with_bytes = format!("{full_name} {}B", case.bytes);
-        if !self.only.split(' ').all(|word| with_bytes.contains(word)) {
-            return;
-        }
         eprintln!("measuring {full_name}, {} bytes", case.bytes);
         let keys = case.keys(engine, names);
         let runtime = &self.runtime;
-        let mut timed: Vec<_> = guests.iter_mut().map(|guest| guest.timed(runtime, case)).collect();
+        // Of one that runs alone a profiler tells more than the time; under valgrind there is no other clock.
+        let clock = if self.alone.is_some() { Clock::Real } else { case.clock };
+        let timed = |guest| Guest::timed(guest, runtime, case, clock);
+        let mut timed: Vec<_> = guests.iter_mut().map(timed).collect();
         if let Some((alone, calls)) = self.alone {
-            let place = names.iter().position(|name| *name == alone);
-            let timed = place.and_then(|place| timed.get_mut(place));
-            match timed.map(|timed| timed(calls)) {
-                Some(Ok(time)) => println!("{full_name} {alone}: {:?} a call", time / calls),
+            match timed.first_mut().map(|timed| timed(calls)) {
+                Some(Ok(time)) => println!("{full_name} {alone}: {:?} each", time / calls.max(1)),
                 Some(Err(error)) => self.report.problems.push(format!("{full_name}: {error:#}")),
                 None => {}
             }
             return;
         }
-        match medians(&mut timed).as_deref() {
+        let measured = match case.units {
+            Some(units) => medians_of(&mut timed, units, MOVES),
+            None => medians(&mut timed),
+        };
+        match measured.as_deref() {
             Ok([subject, baselines @ ..]) => {
                 let rows = keys.iter().zip(baselines);
                 let rows = rows.map(|(key, baseline)| key.nanoseconds(*subject, *baseline));
