@@ -1,10 +1,11 @@
 //! A linked function: one call from lifted arguments to results that can be lowered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backplane_abi::Buffer;
 use backplane_wire::{Reader, Writer};
 use metrics::Counter;
+use rustix::time::{ClockId, clock_gettime};
 use smallvec::SmallVec;
 use wasmtime::StoreContextMut;
 
@@ -132,12 +133,16 @@ impl Function {
         self.calls.increment(calls);
     }
 
-    /// The results of a call whose answer was not at hand, or what the guest gets for its failure.
-    pub(super) async fn end(&self, answer: Answer) -> wasmtime::Result<Buffer> {
+    /// The results of a call whose answer was not at hand, or what the guest gets for its failure. `deadline` is that
+    /// of whoever waits for it.
+    pub(super) async fn end(&self, answer: Answer, deadline: u64) -> wasmtime::Result<Buffer> {
         let ended = match answer {
             Answer::Pending(later) => {
                 let _waiting = self.binding.waits();
-                calls::Later::new(self.id, *later).await
+                let unanswered = Unanswered { function: self, deadline };
+                let ended = calls::Later::new(self.id, *later).await;
+                unanswered.is_answered();
+                ended
             }
             Answer::Failed(failure) => Err(*failure),
             Answer::Ready => Err(Failure {
@@ -221,17 +226,7 @@ impl Function {
     /// that fits, else the error that traps it.
     #[cold]
     pub(super) fn failed(&self, failure: Failure) -> wasmtime::Result<Buffer> {
-        let Names { provider, interface, function, .. } = &*self.names;
-        self.names.note(failure.kind);
-        metrics::counter!(
-            CALL_FAILURES.name,
-            "provider" => provider.clone(),
-            "interface" => interface.clone(),
-            "function" => function.clone(),
-            "kind" => failure.kind.label()
-        )
-        .increment(1);
-        tracing::warn!(%provider, %interface, %function, kind = failure.kind.label(), "{failure}");
+        self.tell(&failure);
         let fits = match failure.kind {
             FailureKind::BadArguments | FailureKind::BadAnswer | FailureKind::Unimplemented => {
                 false
@@ -253,6 +248,22 @@ impl Function {
         }
     }
 
+    /// Tells the operator of a failure of the provider.
+    #[cold]
+    fn tell(&self, failure: &Failure) {
+        let Names { provider, interface, function, .. } = &*self.names;
+        self.names.note(failure.kind);
+        metrics::counter!(
+            CALL_FAILURES.name,
+            "provider" => provider.clone(),
+            "interface" => interface.clone(),
+            "function" => function.clone(),
+            "kind" => failure.kind.label()
+        )
+        .increment(1);
+        tracing::warn!(%provider, %interface, %function, kind = failure.kind.label(), "{failure}");
+    }
+
     /// The error that traps a guest for a handle that it may not use.
     #[cold]
     fn refused(&self, error: HandleError) -> wasmtime::Error {
@@ -261,6 +272,34 @@ impl Function {
 
     fn error(&self, failure: Failure) -> wasmtime::Error {
         self.names.error(failure)
+    }
+}
+
+/// A call that its provider has not answered. Dropped when whoever waits for it is ended: where that is for its deadline,
+/// the operator learns which call it was.
+struct Unanswered<'a> {
+    function: &'a Function,
+    deadline: u64,
+}
+
+impl Unanswered<'_> {
+    fn is_answered(mut self) {
+        self.deadline = 0;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.deadline == 0 {
+            return;
+        }
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        if now >= Duration::from_nanos(self.deadline) {
+            self.function.tell(&Failure {
+                kind: FailureKind::Deadline,
+                message: "it had not answered when its caller was ended".to_owned(),
+            });
+        }
     }
 }
 

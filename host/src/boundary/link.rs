@@ -150,7 +150,8 @@ fn define_sync<T: StoreData, const N: usize, const M: usize>(
                     Box::new(async move {
                         let answer = answer?;
                         if !matches!(answer, Answer::Ready) {
-                            let message = function.end(answer).await?;
+                            let deadline = store.data_mut().boundary().context.deadline;
+                            let message = function.end(answer, deadline).await?;
                             function.received(store.data_mut().boundary(), message)?;
                         }
                         function.enter(&mut store)?;
@@ -188,7 +189,7 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
             let function = Arc::clone(&function);
             Box::pin(async move {
                 // In one step with the call, for other calls of the store keep theirs there too.
-                let (answer, results) = store.with(|mut access| -> Result<_> {
+                let (answer, results, deadline) = store.with(|mut access| -> Result<_> {
                     let mut store = access.as_context_mut();
                     let task = task(&mut store)?;
                     let mut args = args.take()?;
@@ -200,12 +201,13 @@ fn define_async<T: StoreData, const N: usize, const M: usize>(
                     if function.returns_streams && matches!(answer, Answer::Ready) {
                         function.enter(&mut store)?;
                     }
-                    Ok((answer, RawLowered(store.data_mut().boundary().take_results())))
+                    let state = store.data_mut().boundary();
+                    Ok((answer, RawLowered(state.take_results()), state.context.deadline))
                 })?;
                 if let Answer::Ready = answer {
                     return Ok(results);
                 }
-                let message = function.end(answer).await?;
+                let message = function.end(answer, deadline).await?;
                 store.with(|mut access| {
                     let mut store = access.as_context_mut();
                     function.received(store.data_mut().boundary(), message)?;
