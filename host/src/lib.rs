@@ -7,6 +7,7 @@
 
 pub mod boundary;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod control;
 pub mod engine;

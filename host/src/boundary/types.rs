@@ -332,8 +332,9 @@ impl Type {
         }
     }
 
-    /// Whether a value of this type is its bytes and nothing besides, so that it may go through a stream.
-    fn is_plain(&self) -> bool {
+    /// Whether a value of this type is its bytes and nothing besides, so that it may go through a stream, or
+    /// out of the process.
+    pub fn is_plain(&self) -> bool {
         !self.has_own() && !self.has_stream() && !self.has_borrow() && self.unsupported().is_none()
     }
 

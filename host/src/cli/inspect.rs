@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,8 +17,9 @@ use crate::{
     engine::EngineKind,
     name::Digest,
     provider::{
+        Place,
         metadata::Library,
-        resolve::{LinkError, resolve},
+        resolve::{LinkError, Plan, resolve},
     },
     report::Report,
     workload::{
@@ -93,6 +95,8 @@ pub enum Served {
     Provider {
         /// Its name.
         provider: String,
+        /// Where it runs.
+        place: PlaceRow,
     },
     /// Several could, and no link chooses.
     Ambiguous {
@@ -106,6 +110,36 @@ pub enum Served {
         /// Why none of those that have the interface fits: the function, and both types.
         mismatch: Option<String>,
     },
+}
+
+/// Where a provider runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PlaceRow {
+    /// In the host's process.
+    InProcess,
+    /// Outside it.
+    Network {
+        /// What it is reached over.
+        transport: String,
+        /// Where it is.
+        address: String,
+        /// How many milliseconds a call of it may take.
+        deadline: u64,
+    },
+}
+
+impl From<Place> for PlaceRow {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::InProcess => Self::InProcess,
+            Place::Network { transport, address, deadline } => Self::Network {
+                transport: transport.to_owned(),
+                address,
+                deadline: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+            },
+        }
+    }
 }
 
 /// What an extension's metadata says.
@@ -196,10 +230,7 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
             None => (Served::Core, None),
             Some(import) => {
                 match resolve(vec![import.clone()], &[], host.providers(), &links, host.links()) {
-                    Ok(plan) => {
-                        let provider = plan.joints().map(|(_, name)| name.to_string()).collect();
-                        (Served::Provider { provider }, None)
-                    }
+                    Ok(plan) => (served(&plan, &host), None),
                     Err(errors) => unserved(errors),
                 }
             }
@@ -214,6 +245,16 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         warnings: warnings(&loaded, &own),
     };
     Ok(component)
+}
+
+/// Who serves the one import of a plan.
+fn served(plan: &Plan, host: &control::Host) -> Served {
+    let name = plan.joints().next().map(|(_, name)| name);
+    let provider = name.and_then(|name| host.providers().get(name));
+    Served::Provider {
+        provider: name.map(ToString::to_string).unwrap_or_default(),
+        place: provider.map_or(PlaceRow::InProcess, |provider| provider.place().into()),
+    }
 }
 
 /// Who calls an interface that the component exports; none where nobody knows it.
@@ -306,7 +347,13 @@ impl Served {
     fn text(&self) -> String {
         match self {
             Self::Core => "the host".to_owned(),
-            Self::Provider { provider } => provider.clone(),
+            Self::Provider { provider, place: PlaceRow::InProcess } => {
+                format!("in process: {provider}")
+            }
+            Self::Provider { provider, place: PlaceRow::Network { address, deadline, .. } } => {
+                let deadline = Duration::from_millis(*deadline);
+                format!("over the network: {provider}, {address}, deadline {deadline:?}")
+            }
             Self::Ambiguous { candidates } => format!("one of {}", candidates.join(", ")),
             Self::Nobody { candidates, mismatch } => match (candidates.as_slice(), mismatch) {
                 ([], None) => "nobody".to_owned(),
@@ -356,7 +403,7 @@ mod tests {
                 import("wasi:io/streams@0.2.6", Served::Core, None),
                 import(
                     "acme:cache/store@1.0.0",
-                    Served::Provider { provider: "cache".into() },
+                    Served::Provider { provider: "cache".into(), place: PlaceRow::InProcess },
                     None,
                 ),
                 import(
@@ -386,7 +433,7 @@ mod tests {
             [
                 "IMPORT SERVED BY",
                 "wasi:io/streams@0.2.6 the host",
-                "acme:cache/store@1.0.0 cache",
+                "acme:cache/store@1.0.0 in process: cache",
                 "acme:mail/send nobody; not enabled: mail",
                 "acme:log/sink one of a, b",
                 "",

@@ -49,6 +49,7 @@ fn settings(config: &Config) -> Settings {
                 config: extension.config.clone(),
             })
             .collect(),
+        servers: config.servers.clone(),
         links: config.links.clone(),
         instances: config.engine.instances,
         cache: config.engine.cache,
@@ -160,6 +161,7 @@ pub(super) fn report(config: &Config, error: ControlError) -> Report {
         ControlError::Engine(_) => "the engines cannot be made",
         ControlError::Egress(_) => "outbound requests cannot be made ready",
         ControlError::Providers(_) => "the extensions cannot be loaded",
+        ControlError::Server(_) => "the servers cannot be used",
         ControlError::Prepare(_) | ControlError::Import { .. } | ControlError::Link { .. } => {
             "the workload cannot be started"
         }

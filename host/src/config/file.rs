@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     http,
-    name::{Digest, ProviderName, WorkloadName},
+    name::{Digest, InterfaceName, ProviderName, WorkloadName},
+    provider::remote::Address,
     workload::{
         egress::{HttpTarget, ListenTarget, SocketTarget},
         spec,
@@ -52,6 +53,8 @@ pub(super) struct File {
     pub(super) engine: Engine,
     /// The configured extensions, by name.
     pub(super) extensions: BTreeMap<Typed<ProviderName>, Extension>,
+    /// The servers, by name.
+    pub(super) servers: BTreeMap<Typed<ProviderName>, Server>,
     /// The links of every workload that has none of its own for an import.
     pub(super) links: List<Link>,
     /// The workloads, by name.
@@ -365,6 +368,41 @@ pub(super) struct Extension {
     pub(super) digest: Option<Typed<Digest>>,
     /// Its own settings; it says itself which there are.
     pub(super) config: Settings,
+}
+
+/// A wRPC server: a provider outside the process. The host calls it and never starts it.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "a table with `address` and `wit`"
+)]
+pub(super) struct Server {
+    /// Where it is.
+    pub(super) address: Typed<Address>,
+    /// The WIT of what it serves: a file or a folder.
+    pub(super) wit: Typed<PathBuf>,
+    /// The interfaces that it serves of it.
+    #[serde(default)]
+    pub(super) interfaces: List<Typed<InterfaceName>>,
+    /// Time for a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) connect_timeout: Option<Typed<Duration>>,
+    /// Time from a call's start to its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadline: Option<Typed<Duration>>,
+    /// Calls that run at once; more wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) concurrency: Option<Count>,
+    /// Calls that wait; more fail at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<Count>,
+    /// An answer, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) answer_size: Option<Typed<Size>>,
+    /// Whether a connection that ends without an answer is the success of a function without results.
+    #[serde(default)]
+    pub(super) unconfirmed: bool,
 }
 
 /// Joins imports to a provider.

@@ -14,6 +14,7 @@ mod merge;
 mod origin;
 mod problem;
 mod resolve;
+mod servers;
 mod serving;
 mod setting;
 mod show;
@@ -32,6 +33,7 @@ pub use setting::Setting;
 
 use crate::{
     name::{Digest, ProviderName},
+    provider::remote::ServerConfig,
     report::Report,
     workload::spec::{Limits, Link, Spec},
 };
@@ -64,6 +66,8 @@ pub struct Config {
     pub engine: Engine,
     /// The extensions that are configured or enabled, by name.
     pub extensions: BTreeMap<ProviderName, Extension>,
+    /// The servers that workloads may be linked to, in the order of their names.
+    pub servers: Vec<ServerConfig>,
     /// The links of workloads that have none of their own for an import.
     pub links: Vec<Link>,
     /// The workloads, in the order of their names.

@@ -34,6 +34,7 @@ pub(super) fn resolve(
     let ca_file = file.outbound.ca_file.as_ref();
     let ca_file = ca_file.map(|path| resolver.path(&key.child("ca-file"), Some(path)));
     let outbound = resolver.outbound(&key, file.outbound);
+    let servers = resolver.servers(file.servers, &file.enable, &file.extensions);
     let mut config = Config {
         data: resolver.path(&root.child("data"), file.data.as_ref()),
         plugins: resolver.path(&root.child("plugins"), file.plugins.as_ref()),
@@ -44,6 +45,7 @@ pub(super) fn resolve(
         shutdown_deadline: file.shutdown.deadline.0,
         engine: Engine { instances: file.engine.instances.0.get(), cache: file.engine.cache },
         extensions: resolver.extensions(file.enable, file.extensions),
+        servers,
         links: resolver.links(&root.child("links"), file.links),
         workloads: Vec::new(),
         limits,

@@ -63,7 +63,7 @@ fn unknown_keys_are_refused_with_the_place_and_the_choices() {
     assert_refused(
         "[htp]\nlisten = \"127.0.0.1:80\"\n",
         "error: unknown key `htp`\n  --> backplane.toml:1:2\n  expected: one of `data`, `plugins`, \
-         `enable`, `http`, `admin`, `log`, `limits`, `outbound`, `shutdown`, `engine`, `extensions`, `links`, \
+         `enable`, `http`, `admin`, `log`, `limits`, `outbound`, `shutdown`, `engine`, `extensions`, `servers`, `links`, \
          `workloads`\n  help: did you mean `http`?",
     );
     assert_refused(
@@ -562,7 +562,7 @@ fn printing_hides_secrets_and_says_where_each_value_came_from() {
         let line = toml.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:88:1");
+    assert_eq!(line("DB_PASSWORD"), "DB_PASSWORD = \"***\" # backplane.toml:99:1");
     assert_eq!(
         line("API_TOKEN"),
         "API_TOKEN = \"***\" # environment variable BACKPLANE_WORKLOADS__SHOP__ENVIRONMENT__API_TOKEN"

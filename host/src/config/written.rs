@@ -17,6 +17,7 @@ use serde::{
 use super::value::{List, Typed, Written};
 use crate::{
     name::{Digest, InterfaceName, ProviderName, WorkloadName},
+    provider::remote::{Address, AddressError},
     workload::{
         egress::{HttpTarget, ListenTarget, NamePattern, SocketTarget, TargetError},
         spec::LinkTarget,
@@ -366,6 +367,33 @@ impl Written for AdminAddress {
 
     fn write(&self) -> String {
         self.0.map_or_else(|| "off".to_owned(), |address| address.write())
+    }
+}
+
+impl Written for Address {
+    const NAME: &'static str = "server address";
+    const EXPECTED: &'static str = "the URL of a server, \"tcp://HOST:PORT\" or \"unix:/PATH\"";
+
+    fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        text.parse().map_err(|fault: AddressError| fault.to_string().into())
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Written for InterfaceName {
+    const NAME: &'static str = "interface";
+    const EXPECTED: &'static str =
+        "an interface `namespace:package/interface`, with its `@version` if it has one";
+
+    fn read(text: &str) -> Result<Self, Cow<'static, str>> {
+        text.parse().map_err(|_| "is not a WIT interface".into())
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
     }
 }
 

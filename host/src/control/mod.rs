@@ -15,8 +15,9 @@ use crate::{
     provider::{
         WorkloadIdentity,
         calls::Callable,
+        remote::ServerConfig,
         resolve::{LinkError, Plan, resolve, unused},
-        set::{Enabled, ProviderSet, Settings as ProviderSettings, StartError},
+        set::{Enabled, ProviderSet, ServerError, Settings as ProviderSettings, StartError},
     },
     workload::{
         Loaded, Places, PrepareError, Workload, core,
@@ -37,6 +38,8 @@ pub struct Settings {
     pub plugins: PathBuf,
     /// The extensions to load.
     pub enable: Vec<Enabled>,
+    /// The servers that workloads may be linked to.
+    pub servers: Vec<ServerConfig>,
     /// Links for every workload that has none of its own.
     pub links: Vec<Link>,
     /// Instances that each engine holds at once.
@@ -67,6 +70,9 @@ pub enum ControlError {
     /// The extensions did not load.
     #[error(transparent)]
     Providers(#[from] StartError),
+    /// A server cannot be used.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// A workload cannot be made ready.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -115,7 +121,10 @@ impl Host {
             let data = |source| ControlError::Data { path: settings.data.clone(), source };
             writable(&settings.data).map_err(data)?;
             let cache = settings.cache.then(|| settings.data.join("cache"));
-            Self::new(settings, cache, ProviderSet::start)
+            let servers = settings.servers.clone();
+            Self::new(settings, cache, |extensions| {
+                Ok(ProviderSet::start(extensions)?.with_servers(&servers)?)
+            })
         })
         .await?
     }
@@ -127,14 +136,19 @@ impl Host {
     ///
     /// [`ControlError`] when an engine fails, or an extension would be refused by its file.
     pub async fn look(settings: Settings) -> Result<Self, ControlError> {
-        tokio::task::spawn_blocking(move || Self::new(settings, None, ProviderSet::declared))
-            .await?
+        tokio::task::spawn_blocking(move || {
+            let servers = settings.servers.clone();
+            Self::new(settings, None, |extensions| {
+                Ok(ProviderSet::declared(extensions)?.with_declared_servers(&servers)?)
+            })
+        })
+        .await?
     }
 
     fn new(
         settings: Settings,
         cache: Option<PathBuf>,
-        providers: impl FnOnce(&ProviderSettings) -> Result<ProviderSet, StartError>,
+        providers: impl FnOnce(&ProviderSettings) -> Result<ProviderSet, ControlError>,
     ) -> Result<Self, ControlError> {
         let engines = Engines::new(&EngineSettings { cache, instances: settings.instances })?;
         let places = Places::new(&engines);

@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{boundary::names::Names, watch::failures};
+use crate::{
+    boundary::names::Names,
+    watch::{failures, unreachable},
+};
 
 /// How long a provider counts as failing after a failure.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -57,7 +60,8 @@ pub struct Verdict {
 /// A thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// In a word, for programs: `starting`, `draining`, `stalled`, `blocked` or `provider`.
+    /// In a word, for programs: `starting`, `draining`, `stalled`, `blocked`,
+    /// `unreachable` or `provider`.
     pub reason: &'static str,
     /// For people.
     pub message: String,
@@ -111,6 +115,7 @@ impl Health {
         let is_good = reasons.is_empty();
         reasons.extend(state.blocked(now));
         drop(state);
+        reasons.extend(unreachable(now));
         reasons.extend(failures(now));
         let status = match (is_good, reasons.is_empty()) {
             (false, _) => "not ready",
@@ -162,6 +167,17 @@ impl Blocked {
             None => call,
         }
     }
+}
+
+fn unreachable(now: Instant) -> impl Iterator<Item = Reason> {
+    unreachable::now().into_iter().map(move |(server, away)| Reason {
+        reason: "unreachable",
+        message: format!(
+            "server `{server}` cannot be reached for {}: {}",
+            ago(away.since, now),
+            away.reason
+        ),
+    })
 }
 
 fn failures(now: Instant) -> impl Iterator<Item = Reason> {

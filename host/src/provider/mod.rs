@@ -9,6 +9,7 @@ mod host_api;
 mod link_error;
 pub mod metadata;
 mod native;
+pub mod remote;
 pub mod resolve;
 pub mod set;
 pub mod world;
@@ -16,7 +17,7 @@ pub mod world;
 pub use calls::Callbacks;
 pub use native::NativeConfig;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -41,6 +42,11 @@ pub trait Provider: Send + Sync + 'static {
         &[]
     }
 
+    /// Where it runs. The same as long as it lives.
+    fn place(&self) -> Place {
+        Place::InProcess
+    }
+
     /// Makes a binding for a workload. Called once for each link of the workload, before its first
     /// instance. Dropping the binding ends it. `callbacks` are the way back into the workload.
     fn bind(
@@ -52,6 +58,22 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Ends the provider. Called once, after its last binding was dropped.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Where a provider runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the host's process.
+    InProcess,
+    /// Outside it.
+    Network {
+        /// What it is reached over.
+        transport: &'static str,
+        /// Where it is.
+        address: String,
+        /// How long a call of it may take.
+        deadline: Duration,
+    },
 }
 
 /// What [`Provider::bind`] answers: the binding, or the reason for refusing it.

@@ -10,6 +10,7 @@ use super::{
     folder::{self, FolderError, Found},
     metadata::{Library, Refusal},
     native::{Declared, Native, NativeConfig},
+    remote::{Server, ServerConfig, WitError},
 };
 use crate::name::{Digest, ProviderName};
 
@@ -66,6 +67,17 @@ pub enum StartError {
         #[source]
         refusal: Refusal,
     },
+}
+
+/// Why a server cannot be called.
+#[derive(Debug, thiserror::Error)]
+#[error("the server `{name}` cannot be used: {source}")]
+pub struct ServerError {
+    /// The server.
+    pub name: ProviderName,
+    /// Why.
+    #[source]
+    pub source: WitError,
 }
 
 /// The running providers, and what else lies in the plugins folder.
@@ -129,6 +141,36 @@ impl ProviderSet {
     /// A set of providers made by other means: linked in, or by a test.
     pub fn of(providers: Vec<Arc<dyn Provider>>) -> Self {
         Self { providers, plugins: None, available: OnceLock::new() }
+    }
+
+    /// Adds servers, behind the extensions. Blocks; must be called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`] for the first that cannot be used.
+    pub fn with_servers(self, servers: &[ServerConfig]) -> Result<Self, ServerError> {
+        self.with(servers, Server::start)
+    }
+
+    /// Adds servers to look at. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`] for the first that cannot be used.
+    pub fn with_declared_servers(self, servers: &[ServerConfig]) -> Result<Self, ServerError> {
+        self.with(servers, Server::declared)
+    }
+
+    fn with(
+        mut self,
+        servers: &[ServerConfig],
+        make: impl Fn(&ServerConfig) -> Result<Server, WitError>,
+    ) -> Result<Self, ServerError> {
+        for config in servers {
+            let failed = |source| ServerError { name: config.name.clone(), source };
+            self.providers.push(Arc::new(make(config).map_err(failed)?));
+        }
+        Ok(self)
     }
 
     /// The provider with this name.

@@ -108,7 +108,8 @@ pub fn add_alias(offers: &mut Vec<Offer>, alias: &str, interface: &str) -> Resul
     Ok(())
 }
 
-fn offer(
+/// What an interface offers. `next_function` and `next_resource` number on.
+pub(super) fn offer(
     resolve: &Resolve,
     id: InterfaceId,
     next_function: &mut u32,

@@ -32,6 +32,11 @@ pub fn note(provider: &str, interface: &str, function: &str, kind: &'static str)
     }
 }
 
+/// Forgets the failure of a provider that is known to be well again.
+pub fn forget(provider: &str) {
+    LATEST.lock().unwrap_or_else(PoisonError::into_inner).remove(provider);
+}
+
 /// The providers whose latest failure is no longer ago than that, in the order of their names.
 pub fn within(time: Duration, now: Instant) -> Vec<(String, Failed)> {
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);

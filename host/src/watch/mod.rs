@@ -1,5 +1,6 @@
 //! What a watchdog needs to know of the calls into providers: which one each thread is inside
-//! ([`calls`]), and which providers have failed lately ([`failures`]).
+//! ([`calls`]), which providers have failed lately ([`failures`]), and which servers cannot be reached
+//! ([`unreachable`]).
 //!
 //! Kept apart, so that whoever makes a call can note it and knows nothing of who reads. Here a call is a
 //! number and a provider a name.
@@ -8,3 +9,4 @@
 
 pub mod calls;
 pub mod failures;
+pub mod unreachable;

@@ -20,6 +20,7 @@ use wasmtime::ResourceLimiter;
 
 use super::{Ended, spec::Limits};
 use crate::boundary::streams::Ending;
+pub(super) use crate::clock::{monotonic_after, until_monotonic};
 
 /// Counts the linear memory and the elements of tables of one store, and says no beyond the limits.
 #[derive(Debug)]
@@ -314,18 +315,6 @@ impl Stopwatch {
 /// The CPU time of the current thread.
 fn thread_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
-}
-
-/// `CLOCK_MONOTONIC` after `after`, in nanoseconds, as the ABI's deadlines are.
-pub(super) fn monotonic_after(after: Duration) -> u64 {
-    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
-    u64::try_from((now + after).as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// How long it is until `deadline`, such a time.
-pub(super) fn until_monotonic(deadline: u64) -> Duration {
-    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
-    Duration::from_nanos(deadline).saturating_sub(now)
 }
 
 #[cfg(test)]
