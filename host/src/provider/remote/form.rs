@@ -203,7 +203,7 @@ mod tests {
         there_and_back(&[Type::String, Type::String], &("", "a".repeat(5000)));
         there_and_back(&[Type::Option(Box::new(Type::U16)), Type::U8], &(Some(500_u16), 1_u8));
         let result = Type::Result(None, Some(Box::new(Type::String)));
-        there_and_back(&[result.clone()], &(Ok::<(), String>(()),));
+        there_and_back(std::slice::from_ref(&result), &(Ok::<(), String>(()),));
         there_and_back(&[result], &(Err::<(), _>("no".to_owned()),));
         there_and_back(&[Type::Tuple(vec![Type::U32, Type::String])], &((300_u32, "x"),));
         there_and_back(&[list(Type::String), list(Type::Bool)], &(vec!["a", "b"], vec![true]));

@@ -25,7 +25,7 @@ pub(super) enum FrameError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A LEB128 integer has more bits than its type.
-    #[error("an integer of its framing has more than 32 bits")]
+    #[error("an integer of more than 32 bits in its framing")]
     Integer,
     /// A frame is for a stream that the call does not have.
     #[error("a frame for a stream, which the function does not have")]
