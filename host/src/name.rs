@@ -153,6 +153,11 @@ plain_names! {
 }
 
 impl WorkloadName {
+    /// That of a component extension, which is a workload to the host.
+    pub fn of_extension(name: &ProviderName) -> Self {
+        Self(name.0.clone())
+    }
+
     /// The name of a workload that nobody has named.
     pub fn unnamed() -> Self {
         Self("unnamed".to_owned())

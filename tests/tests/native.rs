@@ -49,7 +49,13 @@ fn start(extensions: &[(&str, Value)]) -> Result<Host, StartError> {
 }
 
 fn enabled(name: &str, file: &Path, digest: Option<Digest>, config: Value) -> Enabled {
-    Enabled { name: name.parse().unwrap(), file: Some(file.to_owned()), digest, config }
+    Enabled {
+        name: name.parse().unwrap(),
+        file: Some(file.to_owned()),
+        digest,
+        config,
+        sandbox_key: None,
+    }
 }
 
 impl Host {

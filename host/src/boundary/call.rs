@@ -73,6 +73,8 @@ pub enum FailureKind {
     Other,
     /// The provider's code panicked.
     Panicked,
+    /// The provider is a component, and its instance was ended: it trapped, or met a limit.
+    Trapped,
     /// The provider has no such function.
     Unimplemented,
     /// The arguments are not what the function takes.
@@ -110,14 +112,18 @@ impl FailureKind {
             Self::Unavailable => FailureCode::UNAVAILABLE,
             Self::Deadline => FailureCode::DEADLINE,
             Self::Denied => FailureCode::DENIED,
-            Self::Other | Self::BadAnswer => FailureCode::OTHER,
+            Self::Other | Self::BadAnswer | Self::Trapped => FailureCode::OTHER,
         }
     }
 
     /// Whether it says that the provider is not well. The others may be the doing of whoever calls.
     pub fn is_of_provider(self) -> bool {
         match self {
-            Self::Panicked | Self::Unavailable | Self::Deadline | Self::BadAnswer => true,
+            Self::Panicked
+            | Self::Trapped
+            | Self::Unavailable
+            | Self::Deadline
+            | Self::BadAnswer => true,
             Self::Other | Self::Unimplemented | Self::BadArguments | Self::Denied => false,
         }
     }
@@ -127,6 +133,7 @@ impl FailureKind {
         match self {
             Self::Other => "other",
             Self::Panicked => "panicked",
+            Self::Trapped => "trapped",
             Self::Unimplemented => "unimplemented",
             Self::BadArguments => "bad-arguments",
             Self::Unavailable => "unavailable",
@@ -142,6 +149,7 @@ impl fmt::Display for FailureKind {
         f.write_str(match self {
             Self::Other => "the provider failed",
             Self::Panicked => "the provider panicked",
+            Self::Trapped => "the extension's instance was ended",
             Self::Unimplemented => "the provider does not implement the function",
             Self::BadArguments => "the provider refused the arguments",
             Self::Unavailable => "the provider lacks what it needs",

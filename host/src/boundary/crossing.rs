@@ -46,7 +46,7 @@ pub(super) fn enter<T: StoreData>(
         .iter()
         .map(|found| match *found {
             Found::Own(resource, handle) => guard(resource, handle),
-            Found::Stream(..) | Found::Io(..) => None,
+            Found::Borrow(..) | Found::Stream(..) | Found::Io(..) => None,
         })
         .collect();
     let mut entered = Entered { handles: LoweredHandles::new(), streams: None };
@@ -55,7 +55,10 @@ pub(super) fn enter<T: StoreData>(
             (Found::Own(..), Some(guard)) => {
                 entered.handles.push(store.data_mut().boundary().handles.insert(guard)?);
             }
-            (Found::Own(..), None) => bail!("a resource that the provider does not have"),
+            // The link step refuses functions that lend to the guest.
+            (Found::Own(..) | Found::Borrow(..), _) => {
+                bail!("a resource that the provider does not have")
+            }
             (Found::Stream(kind, handle), _) => {
                 let channel = binding.callee().streams().and_then(|streams| streams.take(handle));
                 let Some(channel) = channel else { return absent() };

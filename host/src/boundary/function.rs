@@ -233,6 +233,7 @@ impl Function {
             }
             FailureKind::Other
             | FailureKind::Panicked
+            | FailureKind::Trapped
             | FailureKind::Unavailable
             | FailureKind::Deadline
             | FailureKind::Denied => true,

@@ -1,4 +1,5 @@
-//! Calls of a guest's exports: a provider's wire values in, the guest's results out.
+//! Calls of a guest's exports: wire values of whoever calls in, the guest's results out. Either a provider calls
+//! a workload, or a component is a provider itself and workloads call it.
 //!
 //! The counterpart of [`link`](super::link). Arguments are lowered and results lifted by the types that do
 //! the same for imports, with the roles swapped.
@@ -21,10 +22,11 @@ use super::{
     call::{Failure, FailureKind},
     crossing::{self, Entered},
     handles::{Binding, Guard},
-    lift::{Lifted, RawLifted},
+    lift::{Hold, Lifted, LiftedOwn, Offered, RawLifted},
     link::LinkedResource,
-    lower::{LoweredHandles, RawLowered, Spilled, ToLower},
-    names,
+    lower::{LoweredHandles, LoweredOwn, RawLowered, Spilled, ToLower},
+    message::Message,
+    misfit, names,
     resource::ResourceEntry,
     shape::{Found, Shape},
     size,
@@ -37,14 +39,21 @@ pub struct Export<T: 'static> {
     interface: String,
     function: String,
     binding: Arc<Binding>,
-    /// The binding's resource types that the guest may return.
-    resources: Arc<[ResourceEntry]>,
+    resources: Resources,
     /// Where the owned handles are in the arguments, if they may hold any.
     shape: Option<Shape>,
     returns_streams: bool,
     id: u32,
     alone: Alone<T>,
     beside: Beside<T>,
+}
+
+/// Whose the resources are that arguments and results may hold.
+enum Resources {
+    /// The caller's: those of its types that the guest may return.
+    Callers(Arc<[ResourceEntry]>),
+    /// The guest's own; where they are in the results, if there may be any.
+    Own(Option<Shape>),
 }
 
 /// How the runtime makes a call while nothing else runs in the store.
@@ -71,6 +80,41 @@ pub struct Called<'a> {
     pub resources: &'a [LinkedResource],
     /// Who calls.
     pub binding: &'a Arc<Binding>,
+}
+
+/// A function of a component that is a provider.
+#[derive(Debug, Clone)]
+pub struct Served<'a> {
+    /// The interface.
+    pub interface: &'a str,
+    /// The function.
+    pub function: &'a str,
+    /// Its type.
+    pub ty: &'a FunctionType,
+    /// The resource types that the component makes, each with its number.
+    pub resources: &'a [(ResourceName, u32)],
+    /// Who lets go of resources that nobody wants any more.
+    pub binding: &'a Arc<Binding>,
+}
+
+/// What a function returned. Dropped before its message was taken, it releases the guest's resources in it.
+pub struct Results {
+    message: Buffer,
+    given: SmallVec<[Guard; 2]>,
+}
+
+impl Results {
+    /// The message; whoever takes it has the resources in it.
+    pub fn into_message(self) -> Buffer {
+        self.given.into_iter().for_each(Guard::surrender);
+        self.message
+    }
+}
+
+impl From<Buffer> for Results {
+    fn from(message: Buffer) -> Self {
+        Self { message, given: SmallVec::new() }
+    }
 }
 
 /// Why a function cannot be called, whatever the component exports.
@@ -135,19 +179,93 @@ impl<T: StoreData> Export<T> {
             Some(_) => None,
             None => Some(size::of_record(parameters.into_iter())),
         };
-        let (alone, beside) = calls(spilled, ty.flat_result_up_to(MOST_FLAT))?;
+        let (alone, beside) = calls::<T, Lifted>(spilled, ty.flat_result_up_to(MOST_FLAT))?;
         Ok(Self {
             index,
             interface: (*interface).to_owned(),
             function: (*function).to_owned(),
             binding: Arc::clone(binding),
-            resources: ResourceEntry::all(resources),
+            resources: Resources::Callers(ResourceEntry::all(resources)),
             shape,
             returns_streams: ty.result.iter().any(|ty| ty.has_stream() || ty.has_io()),
             id: names::number(),
             alone,
             beside,
         })
+    }
+
+    /// Settles how a function that the component provides is called.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError`] when its types do not cross.
+    pub fn served(index: ComponentExportIndex, served: &Served<'_>) -> Result<Self, ExportError> {
+        let Served { interface, function, ty, resources, binding } = served;
+        let unsupported = |what: String| Err(ExportError::Unsupported(what));
+        if let Some(found) = ty.unsupported() {
+            return unsupported(found.to_string());
+        }
+        if ty.has_stream() {
+            return unsupported("a stream".to_owned());
+        }
+        let number = |name: &ResourceName| {
+            resources.iter().find(|(known, _)| known == name).map(|(_, number)| *number)
+        };
+        let foreign = || ExportError::Unsupported("a resource of another interface".to_owned());
+        let parameters: Vec<_> = ty.params.iter().map(|(_, ty)| ty).collect();
+        let has_handles = |ty: &&Type| ty.has_own() || ty.has_borrow();
+        let shape = match parameters.iter().any(has_handles) {
+            true => Some(Shape::of_all(&parameters, &number).ok_or_else(foreign)?),
+            false => None,
+        };
+        let returned = match ty.result.as_ref().filter(has_handles) {
+            Some(result) => Some(Shape::of(result, &number).ok_or_else(foreign)?),
+            None => None,
+        };
+        let spilled = match ty.flat_params() {
+            Some(_) => None,
+            None => Some(size::of_record(parameters.into_iter())),
+        };
+        let (alone, beside) = calls::<T, Offered>(spilled, ty.flat_result_up_to(MOST_FLAT))?;
+        Ok(Self {
+            index,
+            interface: (*interface).to_owned(),
+            function: (*function).to_owned(),
+            binding: Arc::clone(binding),
+            resources: Resources::Own(returned),
+            shape,
+            returns_streams: false,
+            id: names::number(),
+            alone,
+            beside,
+        })
+    }
+
+    /// Whether resources of the guest's own are passed to it or returned.
+    pub fn has_own(&self) -> bool {
+        matches!(&self.resources, Resources::Own(returned) if returned.is_some() || self.shape.is_some())
+    }
+
+    /// Whether the guest's own resources that the arguments name are all there, in the instance of that store.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with what is wrong; the guest need not be entered then.
+    pub fn check(&self, data: &mut T, arguments: &Arguments) -> Result<(), Failure> {
+        match (&self.resources, &self.shape) {
+            (Resources::Own(_), Some(shape)) => {
+                let checked = data.boundary().owned.check(shape, &arguments.message);
+                checked.map_err(|failure| self.named(failure))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn named(&self, failure: Failure) -> Failure {
+        let Self { interface, function, .. } = self;
+        let message = format!("arguments of `{interface}#{function}`: {}", failure.message);
+        Failure { message, ..failure }
     }
 
     /// The interface, as the provider names it.
@@ -205,7 +323,7 @@ impl<T: StoreData> Export<T> {
         store: &mut Store<T>,
         instance: &Instance,
         arguments: Arguments,
-    ) -> Result<Buffer>
+    ) -> Result<Results>
     where
         T: Send,
     {
@@ -221,7 +339,7 @@ impl<T: StoreData> Export<T> {
         accessor: &'a Accessor<T>,
         instance: &Instance,
         arguments: Arguments,
-    ) -> Result<(GuestTaskId, impl Future<Output = Result<Buffer>> + Send + use<'a, T>)>
+    ) -> Result<(GuestTaskId, impl Future<Output = Result<Results>> + Send + use<'a, T>)>
     where
         T: Send,
     {
@@ -247,11 +365,20 @@ impl<T: StoreData> Export<T> {
             wasmtime::bail!("the component has no function at the place of its export");
         };
         let Arguments { message, given } = arguments;
+        let mut own: LoweredOwn = None;
         let Entered { handles, streams } = match &self.shape {
+            Some(shape) if matches!(self.resources, Resources::Own(_)) => {
+                let owned = &mut store.data_mut().boundary().owned;
+                let found = owned.enter(shape, &message).map_err(|failure| self.named(failure))?;
+                own = Some(Box::new(found));
+                // The guest has them again.
+                given.into_iter().for_each(Guard::surrender);
+                Entered { handles: LoweredHandles::new(), streams: None }
+            }
             Some(shape) => crossing::enter(store, &self.binding, shape, &message, Some(given))?,
             None => Entered { handles: LoweredHandles::new(), streams: None },
         };
-        Ok((func, ToLower { message, handles, streams, function: self.id }))
+        Ok((func, ToLower { message, handles, streams, own, function: self.id }))
     }
 
     /// The guest's results for the provider, to which the handles among them go back.
@@ -259,21 +386,50 @@ impl<T: StoreData> Export<T> {
         &self,
         store: &mut StoreContextMut<'_, T>,
         lifted: Result<Lifted>,
-    ) -> Result<Buffer> {
+    ) -> Result<Results> {
         let Lifted { mut message, handles } = match lifted {
             Ok(lifted) => lifted,
             Err(error) => return Err(self.explained(error)),
         };
-        let Some(mut handles) = handles else { return Ok(message.into_buffer()) };
+        let Some(mut handles) = handles else {
+            return Ok(message.into_buffer().into());
+        };
+        let resources = match &self.resources {
+            Resources::Callers(resources) => resources,
+            Resources::Own(Some(shape)) => return self.keep(store, shape, message, &handles.own),
+            Resources::Own(None) => return misfit(),
+        };
         if self.returns_streams {
             crossing::leave(store, &self.binding, &mut message, &mut handles)?;
         }
         let mut given = SmallVec::new();
         let table = &mut store.data_mut().boundary().handles;
-        let own = (&*self.resources, &self.binding);
-        table.exchange(own, message.as_mut_slice(), &handles.resources, &mut given)?;
+        let theirs = (&**resources, &self.binding);
+        table.exchange(theirs, message.as_mut_slice(), &handles.resources, &mut given)?;
         given.into_iter().for_each(Guard::surrender);
-        Ok(message.into_buffer())
+        Ok(message.into_buffer().into())
+    }
+
+    /// Keeps the guest's own resources that it returned, for whoever gets the message.
+    fn keep(
+        &self,
+        store: &mut StoreContextMut<'_, T>,
+        shape: &Shape,
+        mut message: Message,
+        returned: &[LiftedOwn],
+    ) -> Result<Results> {
+        let mut numbers = SmallVec::<[u32; 2]>::new();
+        let mut found = |found| {
+            if let Found::Own(number, _) = found {
+                numbers.push(number);
+            }
+        };
+        shape.handles(&mut Reader::new(message.as_mut_slice(), FORM), &mut found)?;
+        let owned = &mut store.data_mut().boundary().owned;
+        let left = owned.leave(&numbers, &mut message, returned)?;
+        let guard = |(number, handle)| Guard::new(Arc::clone(&self.binding), number, handle);
+        let given = left.into_iter().map(guard).collect();
+        Ok(Results { message: message.into_buffer(), given })
     }
 
     /// An error of a call. That of a malformed argument is the provider's.
@@ -286,18 +442,27 @@ impl<T: StoreData> Export<T> {
     }
 }
 
+/// Drops a resource of the guest's own that nobody holds any more: its destructor runs in the instance. One that is
+/// not there is gone already.
+pub async fn drop_own<T: StoreData + Send>(store: &mut Store<T>, handle: u64) -> Result<()> {
+    match store.data_mut().boundary().owned.remove(handle) {
+        Some(resource) => resource.resource_drop_async(store).await,
+        None => Ok(()),
+    }
+}
+
 /// One instance of the generic code for each way that arguments and results pass: arguments flat or, where
 /// they have so many bytes, through memory; so many flat results, or none where there are more.
-fn calls<T: StoreData + Send>(
+fn calls<T: StoreData + Send, H: Hold>(
     spilled: Option<usize>,
     results: Option<usize>,
 ) -> Result<(Alone<T>, Beside<T>), ExportError> {
     macro_rules! by_results {
         ($params:ident $($n:literal)*) => {
             match results {
-                $(Some($n) => $params::calls::<T, $n>(),)*
+                $(Some($n) => $params::calls::<T, H, $n>(),)*
                 // More than pass flat: the runtime takes the way through memory.
-                _ => $params::calls::<T, { MOST_FLAT + 1 }>(),
+                _ => $params::calls::<T, H, { MOST_FLAT + 1 }>(),
             }
         };
     }
@@ -320,14 +485,15 @@ macro_rules! parameters {
         mod $name {
             use super::*;
 
-            pub(super) fn calls<T: StoreData + Send, const M: usize>() -> (Alone<T>, Beside<T>) {
+            pub(super) fn calls<T: StoreData + Send, H: Hold, const M: usize>()
+            -> (Alone<T>, Beside<T>) {
                 (
                     |func, store, values| {
-                        Box::pin(call_alone::<T, _, M>(func, store, $wrapper::<{ $size }>(values)))
+                        Box::pin(call_alone::<T, _, H, M>(func, store, $wrapper::<{ $size }>(values)))
                     },
                     |func, accessor, store, values| {
                         let values = $wrapper::<{ $size }>(values);
-                        call_beside::<T, _, M>(func, accessor, store, values)
+                        call_beside::<T, _, H, M>(func, accessor, store, values)
                     },
                 )
             }
@@ -344,7 +510,7 @@ parameters! {
     large: Spilled, MOST_BYTES as u32;
 }
 
-async fn call_alone<T, P, const M: usize>(
+async fn call_alone<T, P, H, const M: usize>(
     func: Func,
     mut store: StoreContextMut<'_, T>,
     parameters: P,
@@ -352,12 +518,13 @@ async fn call_alone<T, P, const M: usize>(
 where
     T: StoreData + Send,
     P: ComponentNamedList + Lower + 'static,
+    H: Hold,
 {
-    let typed = func.typed::<P, RawLifted<M, Lifted>>(&store)?;
+    let typed = func.typed::<P, RawLifted<M, H>>(&store)?;
     typed.call_async(&mut store, parameters).await?.take()
 }
 
-fn call_beside<'a, T, P, const M: usize>(
+fn call_beside<'a, T, P, H, const M: usize>(
     func: Func,
     accessor: &'a Accessor<T>,
     mut store: StoreContextMut<'_, T>,
@@ -366,8 +533,9 @@ fn call_beside<'a, T, P, const M: usize>(
 where
     T: StoreData + Send,
     P: ComponentNamedList + Lower + 'static,
+    H: Hold,
 {
-    let typed = func.typed::<P, RawLifted<M, Lifted>>(&store)?;
+    let typed = func.typed::<P, RawLifted<M, H>>(&store)?;
     let call = typed.start_call_concurrent(&mut store, parameters)?;
     let task = call.task();
     Ok((task, Box::pin(async move { typed.finish_call_concurrent(accessor, call).await?.take() })))

@@ -13,7 +13,7 @@ use wasmtime::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext,
             wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
         },
-        ComponentNamedList, ComponentType, Lift, ResourceType,
+        ComponentNamedList, ComponentType, Lift, ResourceAny, ResourceType,
     },
 };
 
@@ -46,6 +46,9 @@ impl<const N: usize, H: Hold> RawLifted<N, H> {
 
 /// Where arguments are on their way through the runtime.
 pub(super) trait Hold: Send + Sync + Sized + 'static {
+    /// Whether the resources among the values are the guest's own, and not those of others that it holds.
+    const IS_OWN: bool = false;
+
     fn hold(args: Lifted) -> Self;
 
     fn take(self) -> Result<Lifted>;
@@ -61,6 +64,21 @@ impl Hold for Lifted {
     #[inline]
     fn take(self) -> Result<Lifted> {
         Ok(self)
+    }
+}
+
+/// Values that a component returns whose resources are its own.
+pub(super) struct Offered(Lifted);
+
+impl Hold for Offered {
+    const IS_OWN: bool = true;
+
+    fn hold(args: Lifted) -> Self {
+        Self(args)
+    }
+
+    fn take(self) -> Result<Lifted> {
+        Ok(self.0)
     }
 }
 
@@ -122,6 +140,15 @@ pub(super) type LiftedHandles = Option<Box<Handles>>;
 pub(super) struct Handles {
     pub(super) resources: SmallVec<[LiftedHandle; 2]>,
     pub(super) streams: SmallVec<[LiftedStream; 1]>,
+    /// The guest's own resources.
+    pub(super) own: SmallVec<[LiftedOwn; 1]>,
+}
+
+/// A resource of the guest's own that it returns. Its eight bytes in the message are zero until it has a handle.
+pub(super) struct LiftedOwn {
+    /// Where its eight bytes begin in the message.
+    pub(super) position: usize,
+    pub(super) resource: ResourceAny,
 }
 
 /// A stream that the guest gives away. Its eight bytes in the message are zero until it has a channel.
@@ -170,7 +197,7 @@ unsafe impl<const N: usize, H: Hold> Lift for RawLifted<N, H> {
     ) -> Result<Self> {
         let root = plan::of_parameters(cx.types, ty)?;
         let room = room(cx, &root, src);
-        let mut lifter = Lifter::new(cx, room);
+        let mut lifter = Lifter::new(cx, room, H::IS_OWN);
         let mut flat = src.iter();
         match root.lone {
             Some(width) => {
@@ -189,7 +216,7 @@ unsafe impl<const N: usize, H: Hold> Lift for RawLifted<N, H> {
     ) -> Result<Self> {
         let offset = offset(cx, bytes)?;
         let root = plan::of_parameters(cx.types, ty)?;
-        let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
+        let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE, H::IS_OWN);
         lifter.load_root(&root, offset)?;
         Ok(Self(H::hold(lifter.finish())))
     }
@@ -255,11 +282,12 @@ struct Lifter<'c, 'm> {
     /// Of the guest's strings, once it was asked for.
     encoding: Option<StringEncoding>,
     handles: LiftedHandles,
+    is_own: bool,
 }
 
 impl<'c, 'm> Lifter<'c, 'm> {
     #[inline]
-    fn new(cx: &'c mut LiftContext<'m>, room: usize) -> Self {
+    fn new(cx: &'c mut LiftContext<'m>, room: usize, is_own: bool) -> Self {
         // Without a memory option `memory()` would panic, so it is taken only when first needed:
         // a function whose types need no memory may be lowered without one.
         Self {
@@ -268,6 +296,7 @@ impl<'c, 'm> Lifter<'c, 'm> {
             out: Writer::append_to(message::room(room), FORM),
             encoding: None,
             handles: None,
+            is_own,
         }
     }
 
@@ -484,6 +513,14 @@ impl<'c, 'm> Lifter<'c, 'm> {
     }
 
     fn own(&mut self, resource: TypeResourceTableIndex, index: u32) -> Result<()> {
+        if self.is_own {
+            let (ty, index) = (InterfaceType::Own(resource), ValRaw::u32(index));
+            let resource = ResourceAny::linear_lift_from_flat(self.cx, ty, &index)?;
+            self.out.handle(0);
+            let position = self.out.len() - size_of::<u64>();
+            self.handles.get_or_insert_default().own.push(LiftedOwn { position, resource });
+            return Ok(());
+        }
         let (rep, _, _) = self.cx.guest_resource_lift_own(resource, index)?;
         self.handle(resource, rep, true);
         Ok(())

@@ -14,7 +14,7 @@ use wasmtime::{
             CanonicalAbiInfo, InstanceType, InterfaceType, LowerContext,
             wasmtime_environ::component::{StringEncoding, TypeResourceTableIndex},
         },
-        ComponentNamedList, ComponentType, Lower,
+        ComponentNamedList, ComponentType, Lower, ResourceAny,
     },
 };
 
@@ -34,6 +34,8 @@ pub(super) struct ToLower {
     pub(super) handles: LoweredHandles,
     /// The streams in the message, in order.
     pub(super) streams: LoweredStreams,
+    /// The guest's own resources that the message gives back or lends to it, in order; then it has no others.
+    pub(super) own: LoweredOwn,
     /// The function's number: it finds the plan of the values, and the names for the message when an answer is
     /// malformed.
     pub(super) function: u32,
@@ -41,6 +43,9 @@ pub(super) struct ToLower {
 
 /// A word where there are none.
 pub(super) type LoweredStreams = Option<Box<Vec<Readable>>>;
+
+/// A word where there are none.
+pub(super) type LoweredOwn = Option<Box<SmallVec<[ResourceAny; 2]>>>;
 
 /// Most calls return one handle or none.
 pub(super) type LoweredHandles = SmallVec<[u32; 2]>;
@@ -288,6 +293,7 @@ struct Lowerer<'c, 'a, 'r, T: 'static> {
     input: Reader<'r>,
     handles: slice::Iter<'r, u32>,
     streams: slice::Iter<'r, Readable>,
+    own: slice::Iter<'r, ResourceAny>,
     /// Whether the guest's strings are UTF-8, once it was asked for.
     is_utf8: Option<bool>,
 }
@@ -297,12 +303,13 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
         let input = Reader::new(&results.message, FORM);
         let streams = results.streams.as_deref().map_or([].as_slice(), Vec::as_slice).iter();
         let handles = results.handles.iter();
-        Self { cx, input, handles, streams, is_utf8: None }
+        let own = results.own.as_deref().map_or([].as_slice(), |own| own.as_slice()).iter();
+        Self { cx, input, handles, streams, own, is_utf8: None }
     }
 
     /// One of values without handles, which begin where a reader stands.
     fn reading(cx: &'c mut LowerContext<'a, T>, input: Reader<'r>) -> Self {
-        Self { cx, input, handles: [].iter(), streams: [].iter(), is_utf8: None }
+        Self { cx, input, handles: [].iter(), streams: [].iter(), own: [].iter(), is_utf8: None }
     }
 
     fn finish(self) -> Result<()> {
@@ -372,7 +379,9 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
                     }
                 }
                 Step::Own(offset, resource) => put(dst, offset, self.own(resource)?.to_le_bytes())?,
-                Step::Borrow(..) => return lent(),
+                Step::Borrow(offset, resource) => {
+                    put(dst, offset, self.borrow(resource)?.to_le_bytes())?;
+                }
                 Step::Stream(offset, stream, _) => {
                     put(dst, offset, self.stream(stream)?.to_le_bytes())?;
                 }
@@ -434,7 +443,7 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
                     }
                 }
                 Step::Own(_, resource) => next(dst, ValRaw::u32(self.own(resource)?))?,
-                Step::Borrow(..) => return lent(),
+                Step::Borrow(_, resource) => next(dst, ValRaw::u32(self.borrow(resource)?))?,
                 Step::Stream(_, stream, _) => next(dst, ValRaw::u32(self.stream(stream)?))?,
             }
         }
@@ -484,10 +493,29 @@ impl<'c, 'a, 'r, T: 'static> Lowerer<'c, 'a, 'r, T> {
 
     fn own(&mut self, resource: TypeResourceTableIndex) -> Result<u32> {
         self.input.handle()?;
+        if let Some(own) = self.own.next() {
+            return self.back(*own, InterfaceType::Own(resource));
+        }
         match self.handles.next() {
             Some(rep) => self.cx.guest_resource_lower_own(resource, *rep),
             None => bail!("a handle among the results that the link step did not expect"),
         }
+    }
+
+    fn borrow(&mut self, resource: TypeResourceTableIndex) -> Result<u32> {
+        self.input.handle()?;
+        match self.own.next() {
+            Some(own) => self.back(*own, InterfaceType::Borrow(resource)),
+            None => lent(),
+        }
+    }
+
+    /// A resource of the guest's own goes back to it. The runtime compares its type, instance included.
+    fn back(&mut self, own: ResourceAny, ty: InterfaceType) -> Result<u32> {
+        let mut index = MaybeUninit::new(ValRaw::u32(0));
+        own.linear_lower_to_flat(self.cx, ty, &mut index)?;
+        // SAFETY: it was made from a value, and the runtime has written another over it.
+        Ok(unsafe { index.assume_init() }.get_u32())
     }
 
     fn stream(&mut self, stream: InterfaceType) -> Result<u32> {
@@ -640,6 +668,6 @@ fn flat_pair(dst: &mut slice::IterMut<'_, ValRaw>, pair: u64) -> Result<()> {
 
 /// The link step refuses functions that return what they have borrowed.
 #[cold]
-fn lent() -> Result<()> {
+fn lent<T>() -> Result<T> {
     bail!("a borrowed handle among results")
 }

@@ -54,6 +54,10 @@
 //!   an error, for only the first knows them; no memory would be touched that the guest does not own.
 //! - *Values that the guest made up.* Discriminants, chars and strings are checked before they reach a
 //!   message. Every string and list costs hostcall fuel by its size in memory.
+//! - *A component's own resources.* Where a component is a provider, others hold resources that live in its
+//!   instance. Each is lifted and lowered as the runtime's `ResourceAny`, by that type's own lift and lower, which
+//!   compare the type, instance included; it is in the table of its store (`owned`) as long as others hold it,
+//!   under a number that no other has. What names one that is not there is refused before the guest is entered.
 //! - *Handles.* The runtime's own tables turn a guest's index into the representation that this module
 //!   gave out, for the resource type of the function's signature; the type is compared with the
 //!   binding's, the owner with the one in the store's table (`handles`). The runtime's typed lift of
@@ -74,6 +78,7 @@ mod lower;
 mod message;
 pub mod names;
 mod numbers;
+mod owned;
 mod pipe;
 mod plan;
 mod readable;
@@ -112,6 +117,8 @@ pub struct StoreState {
     /// The same of each request that has a task of its own, since the store was last without.
     tasks: Vec<(GuestTaskId, CallContext)>,
     handles: handles::HandleTable,
+    /// The guest's own resources that others hold.
+    owned: owned::OwnedTable,
     /// What the call that is made passes. Its results stay here until they are lowered.
     exchange: Exchange,
     /// Representations of the owned handles in the results, in order.
@@ -139,6 +146,7 @@ impl StoreState {
                 false => mem::take(&mut self.returned),
             },
             streams: self.streams.take(),
+            own: None,
             function: self.function,
         }
     }
@@ -149,6 +157,7 @@ impl StoreState {
             context,
             tasks: Vec::new(),
             handles: handles::HandleTable::new(Self::MAX_HANDLES),
+            owned: owned::OwnedTable::default(),
             exchange: Exchange::default(),
             returned: lower::LoweredHandles::new(),
             streams: None,

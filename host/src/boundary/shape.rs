@@ -1,4 +1,4 @@
-//! Where the owned handles and streams are in a value, found by reading it.
+//! Where the handles and streams are in a value, found by reading it.
 //!
 //! Only functions whose result may hold one have a shape; for the others nothing is read
 //! twice.
@@ -16,6 +16,8 @@ use super::{
 pub(super) enum Found {
     /// An owned handle: the number of its resource type, and the handle.
     Own(u32, u64),
+    /// A borrowed handle, likewise.
+    Borrow(u32, u64),
     /// A stream or a future: what it is of, and its handle.
     Stream(Kind, u64),
     /// A stream of `wasi:io`: which, and its handle.
@@ -37,6 +39,7 @@ pub(super) enum Shape {
     Numbers(usize),
     Flags(usize),
     Own(u32),
+    Borrow(u32),
     Stream(Kind),
     Io(io::Kind),
     List(Box<Shape>),
@@ -94,7 +97,8 @@ impl Shape {
             Type::Option(ty) => Self::Option(boxed(ty)?),
             Type::Result(ok, err) => Self::Result(maybe(ok)?, maybe(err)?),
             Type::Stream(_) | Type::Future(_) => Self::Stream(ty.stream_kind()?),
-            Type::Borrow(_) | Type::Map(..) | Type::FixedLengthList(..) | Type::ErrorContext => {
+            Type::Borrow(resource) => Self::Borrow(number(resource)?),
+            Type::Map(..) | Type::FixedLengthList(..) | Type::ErrorContext => {
                 return None;
             }
         })
@@ -130,6 +134,10 @@ impl Shape {
             Self::Flags(bytes) => reader.raw(*bytes).map(drop),
             Self::Own(number) => {
                 found(Found::Own(*number, reader.handle()?));
+                Ok(())
+            }
+            Self::Borrow(number) => {
+                found(Found::Borrow(*number, reader.handle()?));
                 Ok(())
             }
             Self::Stream(kind) => {

@@ -47,9 +47,14 @@ fn settings(config: &Config) -> Settings {
                 file: extension.file.clone(),
                 digest: extension.digest,
                 config: extension.config.clone(),
+                sandbox_key: extension.sandbox_keys.first().copied(),
             })
             .collect(),
         servers: config.servers.clone(),
+        sandboxes: config
+            .enabled()
+            .map(|(name, extension)| (name.clone(), extension.sandbox.clone()))
+            .collect(),
         links: config.links.clone(),
         instances: config.engine.instances,
         cache: config.engine.cache,
@@ -160,8 +165,10 @@ pub(super) fn report(config: &Config, error: ControlError) -> Report {
         ControlError::Data { .. } => "the host cannot start",
         ControlError::Engine(_) => "the engines cannot be made",
         ControlError::Egress(_) => "outbound requests cannot be made ready",
-        ControlError::Providers(_) => "the extensions cannot be loaded",
         ControlError::Server(_) => "the servers cannot be used",
+        ControlError::Providers(_) | ControlError::Extensions(_) | ControlError::Extension(_) => {
+            "the extensions cannot be loaded"
+        }
         ControlError::Prepare(_) | ControlError::Import { .. } | ControlError::Link { .. } => {
             "the workload cannot be started"
         }

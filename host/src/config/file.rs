@@ -368,6 +368,58 @@ pub(super) struct Extension {
     pub(super) digest: Option<Typed<Digest>>,
     /// Its own settings; it says itself which there are.
     pub(super) config: Settings,
+    /// The environment variables that a component extension sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) environment: Option<BTreeMap<String, Text>>,
+    /// The folders that a component extension sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preopens: Option<List<Preopen>>,
+    /// What a component extension may reach over the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) network: Option<Network>,
+    /// Its outbound requests, where they differ from the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) outbound: Option<OutboundOverrides>,
+    /// The limits of a component extension, where they differ from the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<LimitOverrides>,
+    /// How many instances a component extension has, and how long they live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) instances: Option<ServingInstances>,
+    /// The links of a component extension's own imports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) links: Option<List<Link>>,
+}
+
+impl Extension {
+    /// Those keys that are for component extensions alone.
+    pub(super) fn sandbox_keys(&self) -> Vec<&'static str> {
+        let keys = [
+            ("environment", self.environment.is_some()),
+            ("preopens", self.preopens.is_some()),
+            ("network", self.network.is_some()),
+            ("outbound", self.outbound.is_some()),
+            ("limits", self.limits.is_some()),
+            ("instances", self.instances.is_some()),
+            ("links", self.links.is_some()),
+        ];
+        keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
+    }
+}
+
+/// How many instances a component extension has, and how long they live.
+#[derive(Serialize, Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct ServingInstances {
+    /// Instances at once; one by default, which all workloads share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) most: Option<Count>,
+    /// Calls that an instance answers before it goes; without end by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) calls: Option<Count>,
+    /// Calls that an instance answers at the same time, for 0.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) concurrent: Option<Count>,
 }
 
 /// A wRPC server: a provider outside the process. The host calls it and never starts it.

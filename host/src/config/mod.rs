@@ -138,17 +138,10 @@ pub struct Extension {
     pub digest: Option<Digest>,
     /// Its own settings, a JSON object.
     pub config: serde_json::Value,
-}
-
-impl Default for Extension {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            file: None,
-            digest: None,
-            config: serde_json::Value::Object(serde_json::Map::new()),
-        }
-    }
+    /// What it is, where it is a component.
+    pub sandbox: Spec,
+    /// The keys that its table has for that alone.
+    pub sandbox_keys: Vec<&'static str>,
 }
 
 impl Config {

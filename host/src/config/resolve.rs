@@ -44,7 +44,7 @@ pub(super) fn resolve(
         shutdown_delay: file.shutdown.delay.0,
         shutdown_deadline: file.shutdown.deadline.0,
         engine: Engine { instances: file.engine.instances.0.get(), cache: file.engine.cache },
-        extensions: resolver.extensions(file.enable, file.extensions),
+        extensions: resolver.extensions(file.enable, file.extensions, &limits, &outbound),
         servers,
         links: resolver.links(&root.child("links"), file.links),
         workloads: Vec::new(),
@@ -76,6 +76,37 @@ fn entries<T>(list: List<Typed<T>>) -> Vec<T> {
     list.0.into_iter().map(|Typed(entry)| entry).collect()
 }
 
+/// What an extension reads through `wasi:config`: texts as they are, keys of tables joined by dots, all else as JSON.
+fn texts_of(config: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for (key, value) in config {
+        match value {
+            serde_json::Value::String(text) => {
+                texts.insert(key.clone(), text.clone());
+            }
+            serde_json::Value::Object(table) => {
+                let below = texts_of(table).into_iter();
+                texts.extend(below.map(|(name, text)| (format!("{key}.{name}"), text)));
+            }
+            other => {
+                texts.insert(key.clone(), other.to_string());
+            }
+        }
+    }
+    texts
+}
+
+/// How long the instances of an extension live: for ever, and one is all there is, unless its table says more.
+fn serving_instances(written: &file::ServingInstances) -> Instances {
+    let number = |count: Option<Count>| count.and_then(|count| NonZeroUsize::new(count.size()));
+    Instances {
+        requests: Some(number(written.calls).unwrap_or(NonZeroUsize::MAX)),
+        concurrent: number(written.concurrent),
+        idle: None,
+        most: Some(number(written.most).unwrap_or(NonZeroUsize::MIN)),
+    }
+}
+
 const SMALLEST_MEMORY: u64 = 64 << 10;
 const LARGEST_MEMORY: u64 = 4 << 30;
 
@@ -89,25 +120,83 @@ impl Resolver<'_> {
     }
 
     fn extensions(
-        &self,
+        &mut self,
         enable: List<Typed<ProviderName>>,
         configured: BTreeMap<Typed<ProviderName>, file::Extension>,
+        limits: &Limits,
+        outbound: &Outbound,
     ) -> BTreeMap<ProviderName, Extension> {
         let mut extensions = BTreeMap::new();
         for (Typed(name), extension) in configured {
-            let key = KeyPath::new(["extensions", name.as_str(), "file"]);
-            let extension = Extension {
-                enabled: false,
-                file: extension.file.as_ref().map(|file| self.path(&key, Some(file))),
-                digest: extension.digest.map(|Typed(digest)| digest),
-                config: extension.config.into_iter().collect::<serde_json::Map<_, _>>().into(),
-            };
+            let extension = self.extension(&name, extension, limits, outbound);
             extensions.insert(name, extension);
         }
         for Typed(name) in enable.0 {
-            extensions.entry(name).or_insert_with(Extension::default).enabled = true;
+            let plain = |name: &ProviderName| {
+                self.extension(name, file::Extension::default(), limits, outbound)
+            };
+            extensions.entry(name).or_insert_with_key(plain).enabled = true;
         }
         extensions
+    }
+
+    fn extension(
+        &mut self,
+        name: &ProviderName,
+        written: file::Extension,
+        limits: &Limits,
+        outbound: &Outbound,
+    ) -> Extension {
+        let key = KeyPath::new(["extensions", name.as_str()]);
+        let sandbox_keys = written.sandbox_keys();
+        let config = written.config.into_iter().collect::<serde_json::Map<_, _>>();
+        let texts = |map: BTreeMap<String, super::value::Text>| {
+            map.into_iter().map(|(key, text)| (key, text.0)).collect()
+        };
+        let file = written.file.as_ref();
+        let file = file.map(|file| self.path(&key.child("file"), Some(file)));
+        let (environment, preopens, links) = (
+            written.environment.map(texts).unwrap_or_default(),
+            written.preopens.map(|preopens| self.preopens(&key.child("preopens"), preopens)),
+            written.links.map(|links| self.links(&key.child("links"), links)),
+        );
+        let network = written.network.unwrap_or_default();
+        let sandbox = Spec {
+            name: WorkloadName::of_extension(name),
+            component: file.clone().unwrap_or_default(),
+            http: None,
+            arguments: Vec::new(),
+            environment,
+            preopens: preopens.unwrap_or_default(),
+            network: Network {
+                http: entries(network.http),
+                sockets: entries(network.sockets),
+                listen: entries(network.listen),
+                name_lookup: entries(network.name_lookup.0),
+                outbound: self.outbound_over(
+                    &key.child("outbound"),
+                    outbound,
+                    written.outbound.unwrap_or_default(),
+                ),
+            },
+            config: texts_of(&config),
+            links: links.unwrap_or_default(),
+            limits: self.overridden(
+                &key.child("limits"),
+                limits,
+                &written.limits.unwrap_or_default(),
+            ),
+            instances: serving_instances(&written.instances.unwrap_or_default()),
+            inherit_stdio: false,
+        };
+        Extension {
+            enabled: false,
+            file,
+            digest: written.digest.map(|Typed(digest)| digest),
+            config: config.into(),
+            sandbox,
+            sandbox_keys,
+        }
     }
 
     fn links(&mut self, key: &KeyPath, links: List<file::Link>) -> Vec<Link> {
@@ -185,7 +274,7 @@ impl Resolver<'_> {
             let expected = format!("at most {requests}, the requests of the instance's whole life");
             self.problems.add(&key, report.expected(&expected));
         }
-        Instances { requests, concurrent, idle: written.idle.0.0 }
+        Instances { requests, concurrent, idle: written.idle.0.0, most: None }
     }
 
     fn preopens(&mut self, key: &KeyPath, preopens: List<file::Preopen>) -> Vec<Preopen> {

@@ -541,6 +541,7 @@ fn a_workload_is_read_whole() {
             requests: NonZeroUsize::new(100),
             concurrent: NonZeroUsize::new(10),
             idle: Some(Duration::from_secs(30)),
+            most: None,
         }
     );
     let extension = &config.extensions.values().next().unwrap();

@@ -2,7 +2,11 @@
 //!
 //! Knows neither where the configuration came from nor who asks.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod extensions;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+pub use self::extensions::ExtensionsError;
 
 use crate::{
     boundary::{
@@ -11,7 +15,7 @@ use crate::{
         io::all_written,
     },
     engine::{EngineError, EngineKind, Engines, Settings as EngineSettings},
-    name::WorkloadName,
+    name::{ProviderName, WorkloadName},
     provider::{
         WorkloadIdentity,
         calls::Callable,
@@ -22,6 +26,7 @@ use crate::{
     workload::{
         Loaded, Places, PrepareError, Workload, core,
         egress::{Egress, EgressError, SystemResolver},
+        extension::ExtensionError,
         spec::{Link, Spec},
     },
 };
@@ -40,6 +45,8 @@ pub struct Settings {
     pub enable: Vec<Enabled>,
     /// The servers that workloads may be linked to.
     pub servers: Vec<ServerConfig>,
+    /// What each is where it is a component: its grants, links and limits.
+    pub sandboxes: BTreeMap<ProviderName, Spec>,
     /// Links for every workload that has none of its own.
     pub links: Vec<Link>,
     /// Instances that each engine holds at once.
@@ -73,6 +80,12 @@ pub enum ControlError {
     /// A server cannot be used.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The component extensions did not start.
+    #[error(transparent)]
+    Extensions(#[from] ExtensionsError),
+    /// A component cannot be an extension.
+    #[error(transparent)]
+    Extension(ExtensionError),
     /// A workload cannot be made ready.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -116,8 +129,9 @@ impl Host {
     /// # Errors
     ///
     /// [`ControlError`] when the data folder, an engine or an extension fails; nothing runs then.
-    pub async fn start(settings: Settings) -> Result<Self, ControlError> {
-        tokio::task::spawn_blocking(move || {
+    pub async fn start(mut settings: Settings) -> Result<Self, ControlError> {
+        let sandboxes = std::mem::take(&mut settings.sandboxes);
+        let mut host = tokio::task::spawn_blocking(move || {
             let data = |source| ControlError::Data { path: settings.data.clone(), source };
             writable(&settings.data).map_err(data)?;
             let cache = settings.cache.then(|| settings.data.join("cache"));
@@ -126,7 +140,9 @@ impl Host {
                 Ok(ProviderSet::start(extensions)?.with_servers(&servers)?)
             })
         })
-        .await?
+        .await??;
+        host.start_extensions(sandboxes).await?;
+        Ok(host)
     }
 
     /// A host to look at components with: it knows the extensions by their files alone, runs none of
@@ -184,11 +200,20 @@ impl Host {
 
     /// Settles who serves the imports of a component, without binding anything.
     fn plan(&self, loaded: &Loaded) -> Result<Plan, ControlError> {
+        self.plan_among(loaded, &self.exports(loaded), &self.providers, &self.links)
+    }
+
+    fn plan_among(
+        &self,
+        loaded: &Loaded,
+        exports: &[ExportedInterface],
+        providers: &ProviderSet,
+        defaults: &[Link],
+    ) -> Result<Plan, ControlError> {
         let imports = self.imports(loaded)?;
-        let exports = self.exports(loaded);
         let own = &loaded.spec().links;
-        let unused = unused(&imports, &exports, own);
-        let plan = match resolve(imports, &exports, &self.providers, own, &self.links) {
+        let unused = unused(&imports, exports, own);
+        let plan = match resolve(imports, exports, providers, own, defaults) {
             Ok(plan) if unused.is_empty() => return Ok(plan),
             Ok(_) => Vec::new(),
             Err(errors) => errors,

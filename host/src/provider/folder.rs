@@ -9,7 +9,7 @@ use std::{
 use super::metadata::{Library, Refusal};
 use crate::name::Digest;
 
-/// A library in the plugins folder.
+/// A library or component in the plugins folder.
 #[derive(Debug)]
 pub struct Found {
     /// The file.
@@ -42,7 +42,7 @@ pub enum FolderError {
     },
 }
 
-/// Lists the libraries (`*.so`) in `folder`, by name. A folder that is not there has none.
+/// Lists the libraries (`*.so`) and components (`*.wasm`) in `folder`, by name. A folder that is not there has none.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn list(folder: &Path) -> Result<Vec<Found>, FolderError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "so") {
+        if path.extension().is_some_and(|extension| extension == "so" || extension == "wasm") {
             files.push(path);
         }
     }
@@ -101,7 +101,8 @@ pub fn check(folder: &Path) -> Result<bool, FolderError> {
 pub fn found(file: PathBuf) -> Found {
     match fs::read(&file) {
         Ok(bytes) => {
-            Found { file, digest: Some(Digest::of(&bytes)), library: Library::read(&bytes) }
+            let library = Library::of_file(&file, &bytes);
+            Found { file, digest: Some(Digest::of(&bytes)), library }
         }
         Err(error) => Found { file, digest: None, library: Err(Refusal::Unreadable(error)) },
     }

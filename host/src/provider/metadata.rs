@@ -37,6 +37,17 @@ pub struct Library {
     pub calls: Vec<Offer>,
     /// The newest glibc symbol version that it needs.
     pub glibc: Option<String>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The kinds of extension that the host loads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A shared library, with the host's own privileges.
+    Native,
+    /// A component, in stores of its own.
+    Component,
 }
 
 /// Why a file is refused. Nothing of it has run.
@@ -49,6 +60,16 @@ pub enum Refusal {
     /// It is no ELF shared library.
     #[error("it is not a shared library (ELF): {0}; build it with `cargo xtask build-extension`")]
     NotALibrary(String),
+    /// It is WebAssembly, and no component.
+    #[error(
+        "it is no component that the host can read: {0}; build it for `wasm32-wasip2`, or as a component by its language's tools"
+    )]
+    NotAComponent(#[source] WorldError),
+    /// Its table has what is for components alone.
+    #[error(
+        "it is a shared library, which has the host's own privileges, and `{0}` in its table is for components alone; remove that, or use the extension as a component"
+    )]
+    NotSandboxed(&'static str),
     /// It is for another machine.
     #[error("it is built for {found}, this host runs on {wanted}; build it for {wanted}")]
     WrongArchitecture {
@@ -137,7 +158,29 @@ impl Library {
         for (alias, interface) in &metadata.aliases {
             world::add_alias(&mut offers, alias, interface).map_err(Refusal::BadWorld)?;
         }
-        Ok(Self { metadata, offers, calls, glibc })
+        Ok(Self { metadata, offers, calls, glibc, kind: Kind::Native })
+    }
+
+    /// Reads what a file says of itself, a shared library or a component: that goes by the file's name, and what it
+    /// provides is read from its types.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] when this host cannot load it.
+    pub fn of_file(file: &Path, bytes: &[u8]) -> Result<Self, Refusal> {
+        if !bytes.starts_with(b"\0asm") {
+            return Self::read(bytes);
+        }
+        let offers = world::of_component(bytes).map_err(Refusal::NotAComponent)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let metadata = Metadata {
+            name,
+            version: String::new(),
+            abi: "component".to_owned(),
+            panic: "unwind".to_owned(),
+            aliases: Vec::new(),
+        };
+        Ok(Self { metadata, offers, calls: Vec::new(), glibc: None, kind: Kind::Component })
     }
 
     /// Reads a library file.
@@ -146,7 +189,7 @@ impl Library {
     ///
     /// [`Refusal`] when this host cannot load it.
     pub fn open(file: &Path) -> Result<Self, Refusal> {
-        Self::read(&std::fs::read(file).map_err(Refusal::Unreadable)?)
+        Self::of_file(file, &std::fs::read(file).map_err(Refusal::Unreadable)?)
     }
 }
 

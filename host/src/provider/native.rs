@@ -40,7 +40,7 @@ use libloading::os::unix::{Library as Dl, RTLD_LOCAL, RTLD_NOW};
 use super::{
     BindError, Bound, Callbacks, Offer, Provider, WorkloadIdentity,
     host_api::{self, BegunBinding, HostSide},
-    metadata::{Library, Refusal},
+    metadata::{Kind, Library, Refusal},
 };
 use crate::{
     boundary::{
@@ -69,12 +69,14 @@ pub struct NativeConfig {
     pub pin: Option<Digest>,
     /// The config that it is created with, a JSON object.
     pub config: serde_json::Value,
+    /// A key that its table has and that is for components alone, if there is one.
+    pub sandbox_key: Option<&'static str>,
 }
 
 impl NativeConfig {
     /// Reads the library's file, compares its pin and checks what it says of itself. None of its code
     /// runs.
-    fn read(&self) -> Result<(Vec<u8>, Digest, Library), Refusal> {
+    pub(super) fn read(&self) -> Result<(Vec<u8>, Digest, Library), Refusal> {
         let bytes = fs::read(&self.file).map_err(Refusal::Unreadable)?;
         let found = Digest::of(&bytes);
         if let Some(pinned) = self.pin
@@ -82,7 +84,10 @@ impl NativeConfig {
         {
             return Err(Refusal::Changed { found, pinned });
         }
-        let library = Library::read(&bytes)?;
+        let library = Library::of_file(&self.file, &bytes)?;
+        if let (Kind::Native, Some(key)) = (library.kind, self.sandbox_key) {
+            return Err(Refusal::NotSandboxed(key));
+        }
         Ok((bytes, found, library))
     }
 }
@@ -102,8 +107,13 @@ impl Declared {
     /// [`Refusal`], as [`Native::load`] without running it.
     pub(crate) fn read(config: &NativeConfig) -> Result<Self, Refusal> {
         let (_, _, library) = config.read()?;
+        Ok(Self::of(&config.name, library))
+    }
+
+    /// What a file declares that was read.
+    pub(crate) fn of(name: &ProviderName, library: Library) -> Self {
         let Library { offers, calls, .. } = library;
-        Ok(Self { name: config.name.clone(), offers, calls })
+        Self { name: name.clone(), offers, calls }
     }
 }
 
@@ -141,11 +151,11 @@ impl Native {
     /// [`Refusal`], with what to do about it.
     pub(crate) fn load(
         config: &NativeConfig,
+        (bytes, found, library): (&[u8], Digest, Library),
         private: &Path,
         data: &Path,
     ) -> Result<Self, Refusal> {
-        let (bytes, found, library) = config.read()?;
-        let copy = keep(&bytes, found, private).map_err(Refusal::Unreadable)?;
+        let copy = keep(bytes, found, private).map_err(Refusal::Unreadable)?;
         let module = open(&copy)?;
         let description = (module.describe())();
         let offers = number(library.offers, &library.metadata.aliases, &description)?;

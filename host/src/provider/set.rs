@@ -8,7 +8,7 @@ use std::{
 use super::{
     Provider,
     folder::{self, FolderError, Found},
-    metadata::{Library, Refusal},
+    metadata::{Kind, Library, Refusal},
     native::{Declared, Native, NativeConfig},
     remote::{Server, ServerConfig, WitError},
 };
@@ -36,6 +36,8 @@ pub struct Enabled {
     pub digest: Option<Digest>,
     /// The config that it is created with, a JSON object or null.
     pub config: serde_json::Value,
+    /// A key that its table has and that is for components alone, if there is one.
+    pub sandbox_key: Option<&'static str>,
 }
 
 /// Why the providers did not start.
@@ -46,7 +48,7 @@ pub enum StartError {
     Folder(#[from] FolderError),
     /// An enabled extension is not there.
     #[error(
-        "the extension `{name}` is enabled, but no library of that name lies in {folder}{near}; put `{name}.so` there (`cargo xtask build-extension {name}`), or set `file` in `[extensions.{name}]`"
+        "the extension `{name}` is enabled, but no library or component of that name lies in {folder}{near}; put `{name}.so` or `{name}.wasm` there (`cargo xtask build-extension {name}`), or set `file` in `[extensions.{name}]`"
     )]
     Missing {
         /// The extension.
@@ -55,6 +57,16 @@ pub enum StartError {
         folder: PathBuf,
         /// What lies there.
         near: String,
+    },
+    /// Two files of that name lie there.
+    #[error(
+        "the extension `{name}` is enabled, and both `{name}.so` and `{name}.wasm` lie in {folder}; remove one, or set `file` in `[extensions.{name}]`"
+    )]
+    Both {
+        /// The extension.
+        name: ProviderName,
+        /// The plugins folder.
+        folder: PathBuf,
     },
     /// An enabled extension is refused.
     #[error("the extension `{name}` ({file}) is refused: {refusal}")]
@@ -80,9 +92,35 @@ pub struct ServerError {
     pub source: WitError,
 }
 
+/// A component extension that was read and not started.
+#[derive(Debug)]
+pub struct ComponentFile {
+    /// The name it goes by.
+    pub name: ProviderName,
+    /// The file.
+    pub file: PathBuf,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// What it says of itself.
+    pub library: Library,
+}
+
+impl ComponentFile {
+    fn declared(&self) -> Declared {
+        Declared::of(&self.name, self.library.clone())
+    }
+}
+
+/// What became of an enabled extension.
+enum Made {
+    Provider(Arc<dyn Provider>),
+    Component(Box<ComponentFile>),
+}
+
 /// The running providers, and what else lies in the plugins folder.
 pub struct ProviderSet {
     providers: Vec<Arc<dyn Provider>>,
+    components: Vec<ComponentFile>,
     /// The plugins folder, if it is there.
     plugins: Option<PathBuf>,
     available: OnceLock<Vec<Found>>,
@@ -98,9 +136,14 @@ impl ProviderSet {
         let private = settings.data.join("extensions").join("libraries");
         Self::each(settings, |config| {
             let data = settings.data.join("extensions").join(config.name.as_str());
-            let native = Native::load(config, &private, &data)?;
+            let (bytes, found, library) = config.read()?;
+            if library.kind == Kind::Component {
+                let (name, file) = (config.name.clone(), config.file.clone());
+                return Ok(Made::Component(Box::new(ComponentFile { name, file, bytes, library })));
+            }
+            let native = Native::load(config, (&bytes, found, library), &private, &data)?;
             tracing::info!(extension = %config.name, file = %config.file.display(), "extension loaded");
-            Ok(Arc::new(native))
+            Ok(Made::Provider(Arc::new(native)))
         })
     }
 
@@ -111,36 +154,63 @@ impl ProviderSet {
     ///
     /// [`StartError`] for the first that the host would refuse by its file.
     pub fn declared(settings: &Settings) -> Result<Self, StartError> {
-        Self::each(settings, |config| Ok(Arc::new(Declared::read(config)?)))
+        Self::each(settings, |config| Ok(Made::Provider(Arc::new(Declared::read(config)?))))
     }
 
     fn each(
         settings: &Settings,
-        make: impl Fn(&NativeConfig) -> Result<Arc<dyn Provider>, Refusal>,
+        make: impl Fn(&NativeConfig) -> Result<Made, Refusal>,
     ) -> Result<Self, StartError> {
         let is_there = folder::check(&settings.plugins)?;
-        let mut providers = Vec::new();
+        let (mut providers, mut components) = (Vec::<Arc<dyn Provider>>::new(), Vec::new());
         for enabled in &settings.enable {
             let config = NativeConfig {
                 name: enabled.name.clone(),
                 file: locate(enabled, is_there, settings)?,
                 pin: enabled.digest,
                 config: enabled.config.clone(),
+                sandbox_key: enabled.sandbox_key,
             };
             let provider = make(&config).map_err(|refusal| StartError::Refused {
                 name: config.name.clone(),
                 file: config.file.clone(),
                 refusal,
             })?;
-            providers.push(provider);
+            match provider {
+                Made::Provider(provider) => providers.push(provider),
+                Made::Component(component) => {
+                    providers.push(Arc::new(component.declared()));
+                    components.push(*component);
+                }
+            }
         }
         let plugins = is_there.then(|| settings.plugins.clone());
-        Ok(Self { providers, plugins, available: OnceLock::new() })
+        Ok(Self { providers, components, plugins, available: OnceLock::new() })
     }
 
     /// A set of providers made by other means: linked in, or by a test.
     pub fn of(providers: Vec<Arc<dyn Provider>>) -> Self {
-        Self { providers, plugins: None, available: OnceLock::new() }
+        Self { providers, components: Vec::new(), plugins: None, available: OnceLock::new() }
+    }
+
+    /// The components among the extensions, which the host has to start: until it has put what runs in the place of
+    /// each, the set has them as their files declare them. Whoever asks first gets them.
+    pub fn take_components(&mut self) -> Vec<ComponentFile> {
+        std::mem::take(&mut self.components)
+    }
+
+    /// The set without one of its providers, which may not serve itself.
+    pub fn without(&self, name: &ProviderName) -> Self {
+        let others = self.providers.iter().filter(|provider| provider.name() != name);
+        let (providers, plugins) = (others.cloned().collect(), self.plugins.clone());
+        Self { providers, components: Vec::new(), plugins, available: OnceLock::new() }
+    }
+
+    /// Puts a provider that runs in the place of the one of its name.
+    pub fn put(&mut self, provider: Arc<dyn Provider>) {
+        // Behind those that it needs, which were there before: it is shut down before they are.
+        self.providers.retain(|other| other.name() != provider.name());
+        self.providers.push(provider);
     }
 
     /// Adds servers, behind the extensions. Blocks; must be called inside a runtime.
@@ -197,16 +267,16 @@ impl ProviderSet {
         })
     }
 
-    /// Shuts every provider down, the last one first.
-    pub async fn shutdown(&self) {
-        for provider in self.providers.iter().rev() {
+    /// Shuts every provider down, the last one first, and drops it: what it holds of another ends before that does.
+    pub async fn shutdown(mut self) {
+        while let Some(provider) = self.providers.pop() {
             provider.shutdown().await;
         }
     }
 }
 
-/// The file of an enabled extension: the one that is named, else `NAME.so` in the plugins folder, if that
-/// is what it says it is, else whichever says so.
+/// The file of an enabled extension: the one that is named, else `NAME.wasm` or `NAME.so` in the plugins folder, if
+/// that is what it says it is, else whichever says so.
 fn locate(enabled: &Enabled, is_there: bool, settings: &Settings) -> Result<PathBuf, StartError> {
     if let Some(file) = &enabled.file {
         // A folder that every user can write is refused whichever way it is named.
@@ -216,6 +286,14 @@ fn locate(enabled: &Enabled, is_there: bool, settings: &Settings) -> Result<Path
         return Ok(file.clone());
     }
     let usual = settings.plugins.join(format!("{}.so", enabled.name));
+    let component = settings.plugins.join(format!("{}.wasm", enabled.name));
+    if is_there && component.exists() {
+        if usual.exists() {
+            let (name, folder) = (enabled.name.clone(), settings.plugins.clone());
+            return Err(StartError::Both { name, folder });
+        }
+        return Ok(component);
+    }
     let is_it = |bytes: &[u8]| match Library::read(bytes) {
         Ok(library) => library.metadata.name == enabled.name.as_str(),
         Err(_) => false,

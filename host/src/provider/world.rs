@@ -74,14 +74,7 @@ pub fn read(package: &[u8]) -> Result<World, WorldError> {
     };
     let [world] = worlds.as_slice() else { return Err(WorldError::Worlds(worlds.len())) };
     let Some(world) = resolve.worlds.get(*world) else { return Err(WorldError::Worlds(0)) };
-    let interface = |item: &WorldItem| match item {
-        WorldItem::Interface { id, .. } => Some(*id),
-        WorldItem::Function(_) | WorldItem::Type { .. } => None,
-    };
-    let (mut functions, mut resources) = (0, 0);
-    let offers = world.exports.values().filter_map(interface);
-    let offers = offers.map(|id| offer(&resolve, id, &mut functions, &mut resources));
-    let offers = offers.collect::<Result<Vec<_>, _>>()?;
+    let offers = offers(&resolve, world)?;
     let calls = world.imports.values().filter_map(interface);
     let calls = calls.map(|id| offer(&resolve, id, &mut 0, &mut 0));
     let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
@@ -90,6 +83,36 @@ pub fn read(package: &[u8]) -> Result<World, WorldError> {
     calls
         .retain(|call| !call.functions.is_empty() && !offered(call) && !io::is_io(&call.interface));
     Ok(World { offers, calls })
+}
+
+/// The interfaces that a component exports, numbered as those of a world are.
+///
+/// # Errors
+///
+/// [`WorldError`] when the bytes are not a component, or its types nest too deeply.
+pub fn of_component(component: &[u8]) -> Result<Vec<Offer>, WorldError> {
+    let malformed = |error: &dyn std::fmt::Display| WorldError::Malformed(error.to_string());
+    let (resolve, world) = match decode(component).map_err(|error| malformed(&error))? {
+        DecodedWasm::Component(resolve, world) => (resolve, world),
+        DecodedWasm::WitPackage(..) => return Err(malformed(&"a WIT package, not a component")),
+    };
+    match resolve.worlds.get(world) {
+        Some(world) => offers(&resolve, world),
+        None => Err(WorldError::Worlds(0)),
+    }
+}
+
+fn interface(item: &WorldItem) -> Option<InterfaceId> {
+    match item {
+        WorldItem::Interface { id, .. } => Some(*id),
+        WorldItem::Function(_) | WorldItem::Type { .. } => None,
+    }
+}
+
+fn offers(resolve: &Resolve, world: &wit_parser::World) -> Result<Vec<Offer>, WorldError> {
+    let (mut functions, mut resources) = (0, 0);
+    let offers = world.exports.values().filter_map(interface);
+    offers.map(|id| offer(resolve, id, &mut functions, &mut resources)).collect()
 }
 
 /// Adds `alias` as another name of `interface`.

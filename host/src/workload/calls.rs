@@ -20,7 +20,7 @@ use super::{Ended, State, Workload, admission::Permit, caller::Caller};
 use crate::{
     boundary::{
         call::{Failure, FailureKind},
-        invoke::{Arguments, Export},
+        invoke::{Arguments, Export, Results},
     },
     metric::{EXPORT_CALL_FAILURES, EXPORT_CALLS},
     name::WorkloadName,
@@ -33,19 +33,22 @@ pub const MAX_DEPTH: u32 = 16;
 /// A function of the workload's that a provider calls.
 pub(super) struct Exported {
     pub(super) export: Export<State>,
-    calls: Counter,
+    /// None where workloads call it, who count that.
+    calls: Option<Counter>,
 }
 
 impl Exported {
-    pub(super) fn new(workload: &WorkloadName, export: Export<State>) -> Self {
-        let calls = metrics::counter!(
-            EXPORT_CALLS.name,
-            "workload" => workload.to_string(),
-            "provider" => export.provider().to_owned(),
-            "interface" => export.interface().to_owned(),
-            "function" => export.function().to_owned()
-        );
-        Self { export, calls }
+    pub(super) fn new(workload: &WorkloadName, export: Export<State>, is_called: bool) -> Self {
+        let calls = || {
+            metrics::counter!(
+                EXPORT_CALLS.name,
+                "workload" => workload.to_string(),
+                "provider" => export.provider().to_owned(),
+                "interface" => export.interface().to_owned(),
+                "function" => export.function().to_owned()
+            )
+        };
+        Self { calls: is_called.then(calls), export }
     }
 }
 
@@ -66,7 +69,9 @@ impl Callable for Workload {
         let Some(exported) = self.exports.get(function) else {
             return failed(failure(FailureKind::Unimplemented, "there is no such function"));
         };
-        exported.calls.increment(1);
+        if let Some(calls) = &exported.calls {
+            calls.increment(1);
+        }
         // Taken over first: the resources among them end with the call, whatever comes of it.
         let arguments = exported.export.arguments(arguments);
         match arguments.and_then(|arguments| self.admits(&context).map(|()| arguments)) {
@@ -88,7 +93,7 @@ fn failed(failure: Failure) -> BoxFuture<'static, Result<Buffer, Failure>> {
     Box::pin(ready(Err(failure)))
 }
 
-fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
+pub(super) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
     Failure { kind, message: message.into() }
 }
 
@@ -122,7 +127,7 @@ impl Counted {
                 return Err(failure(FailureKind::Unavailable, "the workload was stopped"));
             }
         };
-        answer.map_err(|ended| {
+        answer.map(Results::into_message).map_err(|ended| {
             workload.report(&ended);
             let failure = failure_of(&ended);
             if let Some(exported) = workload.exports.get(function) {
@@ -171,7 +176,7 @@ impl Workload {
         self: &Arc<Self>,
         call: Call,
         context: &CallContext,
-    ) -> Result<Buffer, Ended> {
+    ) -> Result<Results, Ended> {
         let permit = self.permit(&Caller::provider(None, context)).await?;
         // What the workload itself may take begins with its turn.
         let caller = Caller::provider(self.spec().limits.deadline, context);

@@ -10,6 +10,7 @@ mod config_store;
 pub mod core;
 pub mod egress;
 mod ended;
+pub mod extension;
 mod instances;
 mod limits;
 mod prepare;

@@ -1,6 +1,6 @@
 //! From a spec to a workload whose instances are made from a linked template.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use tokio::{runtime::Handle, sync::watch};
@@ -17,6 +17,7 @@ use super::{
     calls::{Exported, Running},
     core,
     egress::{self, Egress, Grants},
+    extension::Released,
     instances::{Instances, OneAtATime, Plan},
     spec::{Route, Spec},
     state::Template,
@@ -138,13 +139,18 @@ impl Loaded {
     pub async fn load(engines: &Engines, spec: Spec) -> Result<Self, PrepareError> {
         let (workload, path) = (spec.name.clone(), spec.component.clone());
         let bytes = tokio::fs::read(&path).await.map_err(|source| PrepareError::Read {
-            workload: workload.clone(),
-            path: path.clone(),
-            source,
-        })?;
-        let compiled = engines.compile(bytes).await.map_err(|source| PrepareError::Compile {
             workload,
             path,
+            source,
+        })?;
+        Self::of(engines, spec, bytes).await
+    }
+
+    /// The same of a component that was read.
+    pub async fn of(engines: &Engines, spec: Spec, bytes: Vec<u8>) -> Result<Self, PrepareError> {
+        let compiled = engines.compile(bytes).await.map_err(|source| PrepareError::Compile {
+            workload: spec.name.clone(),
+            path: spec.component.clone(),
             source,
         })?;
         Ok(Self {
@@ -225,6 +231,26 @@ impl Loaded {
         linker: &Linker<State>,
         exports: Vec<Export<State>>,
     ) -> Result<Workload, PrepareError> {
+        self.made(linker, exports, None)
+    }
+
+    /// Makes one that is an extension: `exports` are what it provides. What it makes and nobody holds any more is in
+    /// `released`.
+    pub(super) fn serving(
+        self,
+        linker: &Linker<State>,
+        exports: Vec<Export<State>>,
+        released: Arc<Released>,
+    ) -> Result<Workload, PrepareError> {
+        self.made(linker, exports, Some(released))
+    }
+
+    fn made(
+        self,
+        linker: &Linker<State>,
+        exports: Vec<Export<State>>,
+        released: Option<Arc<Released>>,
+    ) -> Result<Workload, PrepareError> {
         let pre = linker
             .instantiate_pre(&self.compiled.component)
             .map_err(|error| self.link_error(error.into()))?;
@@ -246,13 +272,24 @@ impl Loaded {
                 source,
             })?;
         }
-        let plan = if http.is_none() && exports.is_empty() {
+        let has_own = exports.iter().any(Export::has_own);
+        let mut plan = if http.is_none() && exports.is_empty() {
             Plan::FRESH
         } else {
             Plan::new(&spec.instances, reason)
                 .map_err(|source| PrepareError::Concurrent { workload, source })?
         };
-        let exports = exports.into_iter().map(|export| Exported::new(&spec.name, export));
+        if has_own {
+            plan.concurrent = 1;
+        }
+        // Its turns are those of its instances: what waits for one, waits in its queue.
+        if let Some(most) = plan.most {
+            let turns = most.saturating_mul(plan.concurrent);
+            spec.limits.concurrency = spec.limits.concurrency.min(turns);
+        }
+        let is_called = released.is_none();
+        let exports =
+            exports.into_iter().map(|export| Exported::new(&spec.name, export, is_called));
         let grants = Grants::new(&spec.name, &spec.network, &self.egress);
         let queued = gauge!(REQUESTS_QUEUED.name, "workload" => spec.name.to_string());
         let kind = self.compiled.kind;
@@ -265,6 +302,7 @@ impl Loaded {
             called: Running::default(),
             instances: Instances::new(plan),
             exports: exports.collect(),
+            released: released.filter(|_| has_own),
             runtime: self.runtime,
             pre,
             template: Template::new(spec, grants),
@@ -455,6 +493,8 @@ pub struct Workload {
     pub(super) http: Option<HttpIndices>,
     /// What its providers call.
     pub(super) exports: Vec<Exported>,
+    /// Its resources that nobody holds any more, where it is an extension that makes some.
+    pub(super) released: Option<Arc<Released>>,
     /// Where their calls run.
     pub(super) runtime: Handle,
     pub(super) command: Option<CommandPre>,

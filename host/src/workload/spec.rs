@@ -216,6 +216,8 @@ pub struct Instances {
     pub concurrent: Option<NonZeroUsize>,
     /// How long an instance stays that has no request; for ever without this.
     pub idle: Option<Duration>,
+    /// Instances at once; as many as requests need without this. For extensions.
+    pub most: Option<NonZeroUsize>,
 }
 
 impl Instances {
@@ -229,6 +231,6 @@ impl Instances {
 
 impl Default for Instances {
     fn default() -> Self {
-        Self { requests: None, concurrent: None, idle: Some(Duration::from_secs(10)) }
+        Self { requests: None, concurrent: None, idle: Some(Duration::from_secs(10)), most: None }
     }
 }

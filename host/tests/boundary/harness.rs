@@ -13,7 +13,7 @@ use backplane::boundary::{
     invoke::{Called, Export},
     link::{LinkedImport, define},
 };
-use backplane_abi::{Buffer, CallContext, Exchange};
+use backplane_abi::{CallContext, Exchange};
 use wasmtime::{
     Config, Engine, Store,
     component::{Accessor, Component, Instance, Linker, ResourceTable, Val},
@@ -199,5 +199,5 @@ pub fn call(
         };
         store.run_concurrent(run).await?
     });
-    results.map(Buffer::into_vec)
+    results.map(|results| results.into_message().into_vec())
 }

@@ -76,7 +76,7 @@ impl Driver {
             exchange.release(how);
         }
         worker.workload.meters.instance_ended(end);
-        worker.workload.instances.leave(worker);
+        worker.workload.instances.leave(worker, self.was_polled);
     }
 
     fn fail(&mut self, ended: Ended) {

@@ -12,21 +12,23 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use backplane_abi::Buffer;
 use futures::task::AtomicWaker;
 use tracing::Span;
 use wasmtime::component::GuestTaskId;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{super::admission::Permit, lock, worker::Worker};
-use crate::workload::{Ended, Workload, caller::Caller};
+use crate::{
+    boundary::invoke::Results,
+    workload::{Ended, Workload, caller::Caller},
+};
 
 /// What an instance answers.
 pub(super) enum Reply {
     /// The head of a response, with the body that follows it.
     Response(http::Response<WasiBody>),
     /// All results of a call.
-    Results(Buffer),
+    Results(Results),
 }
 
 /// That, or why there is none.

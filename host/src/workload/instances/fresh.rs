@@ -7,7 +7,6 @@ use std::{
     task::Poll,
 };
 
-use backplane_abi::Buffer;
 use tokio::{sync::oneshot, task::AbortHandle};
 use wasmtime::Store;
 use wasmtime_wasi_http::{
@@ -18,6 +17,7 @@ use wasmtime_wasi_http::{
 
 use super::body::{Guest, ResponseBody};
 use crate::{
+    boundary::invoke::Results,
     engine::EngineKind,
     trace::Trace,
     workload::{
@@ -57,7 +57,7 @@ pub(super) async fn results(
     call: Call,
     caller: Caller,
     permit: Permit,
-) -> Result<Buffer, Ended> {
+) -> Result<Results, Ended> {
     let (results, answered) = oneshot::channel();
     let guest = Fresh::new(workload, Task::Call { call, results }, caller, permit);
     let (results, guest) = guest.until(answered).await?;
@@ -75,7 +75,7 @@ enum Task {
     },
     Call {
         call: Call,
-        results: oneshot::Sender<Buffer>,
+        results: oneshot::Sender<Results>,
     },
 }
 

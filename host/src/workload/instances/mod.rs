@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use backplane_abi::Buffer;
 use wasmtime_wasi_http::WasiBody;
 
 use body::Guest;
@@ -30,7 +29,7 @@ pub use queue::thread_idles;
 use queue::{Job, Work};
 
 use super::{Ended, Workload, admission::Permit, caller::Caller, calls::Call, spec};
-use crate::trace::Trace;
+use crate::{boundary::invoke::Results, trace::Trace};
 
 /// How many requests an instance takes; settled when the workload is made ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +40,8 @@ pub(super) struct Plan {
     pub(super) concurrent: usize,
     /// How long it stays without one; for ever without this.
     pub(super) idle: Option<Duration>,
+    /// Instances at once; as many as requests need without this.
+    pub(super) most: Option<usize>,
 }
 
 /// Why a workload cannot have as many requests at once in an instance as it asks for.
@@ -58,7 +59,7 @@ pub enum OneAtATime {
 
 impl Plan {
     /// A fresh instance for each request.
-    pub(super) const FRESH: Self = Self { requests: 1, concurrent: 1, idle: None };
+    pub(super) const FRESH: Self = Self { requests: 1, concurrent: 1, idle: None, most: None };
 
     /// The plan of a workload that answers several requests at once, or, if there is a reason, not.
     /// Fails if it is to do what it cannot.
@@ -76,11 +77,12 @@ impl Plan {
             (None, asked) => asked.map_or(spec::Instances::CONCURRENT, |asked| asked.get()),
         };
         let requests = settings.requests.map_or(requests, |requests| requests.get());
-        Ok(Self { requests, concurrent: concurrent.min(requests), idle: settings.idle })
+        let most = settings.most.map(|most| most.get());
+        Ok(Self { requests, concurrent: concurrent.min(requests), idle: settings.idle, most })
     }
 
     fn is_fresh(&self) -> bool {
-        self.requests == 1
+        self.requests == 1 && self.most.is_none()
     }
 }
 
@@ -111,7 +113,7 @@ impl Workload {
         call: Call,
         caller: Caller,
         permit: Permit,
-    ) -> Result<Buffer, Ended> {
+    ) -> Result<Results, Ended> {
         if self.instances.plan.is_fresh() {
             return fresh::results(self, call, caller, permit).await;
         }

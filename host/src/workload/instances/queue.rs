@@ -75,6 +75,8 @@ struct Queue {
     all: Vec<Arc<Worker>>,
     /// Workers that look for requests now, or will at once.
     active: usize,
+    /// Workers that were started and have not left.
+    workers: usize,
 }
 
 /// Where a worker stands. Changed under the queue's lock.
@@ -110,8 +112,12 @@ enum Summons {
 
 impl Queue {
     /// Sends a worker if a request waits and not enough are on their way.
-    fn summon(&mut self, threads: usize) -> Summons {
+    fn summon(&mut self, threads: usize, most: Option<usize>) -> Summons {
         if self.waiting.is_empty() || self.active >= threads {
+            return Summons::Nobody;
+        }
+        if self.parked.is_empty() && most.is_some_and(|most| self.workers >= most) {
+            // One of those that are there comes round.
             return Summons::Nobody;
         }
         self.active += 1;
@@ -120,7 +126,10 @@ impl Queue {
                 worker.standing.set(Standing::ACTIVE);
                 Summons::Wake(worker)
             }
-            None => Summons::Start,
+            None => {
+                self.workers += 1;
+                Summons::Start
+            }
         }
     }
 
@@ -183,7 +192,7 @@ impl Instances {
     pub(super) fn push(&self, workload: &Arc<Workload>, job: Job) {
         let mut queue = lock(&self.queue);
         queue.waiting.push_back(job);
-        let summons = queue.summon(self.threads());
+        let summons = queue.summon(self.threads(), self.plan.most);
         drop(queue);
         Self::obey(summons, workload);
     }
@@ -205,7 +214,7 @@ impl Instances {
             worker.standing.set(Standing::ACTIVE);
             queue.active += 1;
         }
-        let summons = queue.summon(self.threads());
+        let summons = queue.summon(self.threads(), self.plan.most);
         drop(queue);
         Self::obey(summons, &worker.workload);
         Some(job)
@@ -225,7 +234,7 @@ impl Instances {
         let mut queue = lock(&self.queue);
         queue.lift(worker);
         worker.standing.set(Standing::ASIDE);
-        let summons = queue.summon(self.threads());
+        let summons = queue.summon(self.threads(), self.plan.most);
         drop(queue);
         Self::obey(summons, &worker.workload);
     }
@@ -245,15 +254,23 @@ impl Instances {
         lock(&self.queue).all.push(Arc::clone(worker));
     }
 
-    /// Forgets a worker that has ended.
-    pub(super) fn leave(&self, worker: &Arc<Worker>) {
+    /// Forgets a worker that has ended. `sends` another for those that wait.
+    pub(super) fn leave(&self, worker: &Arc<Worker>, sends: bool) {
         let mut queue = lock(&self.queue);
         queue.lift(worker);
         worker.standing.set(Standing::ASIDE);
         queue.all.retain(|other| !Arc::ptr_eq(other, worker));
+        queue.workers = queue.workers.saturating_sub(1);
         if queue.all.is_empty() {
             self.empty.notify_waiters();
         }
+        // Where there may be no more, nobody was sent while it was there.
+        let summons = match self.plan.most {
+            Some(_) if sends => queue.summon(self.threads(), self.plan.most),
+            Some(_) | None => Summons::Nobody,
+        };
+        drop(queue);
+        Self::obey(summons, &worker.workload);
     }
 
     /// Waits until no instance is left that answers many.
@@ -271,6 +288,13 @@ impl Instances {
     /// Whether instances must end as soon as nobody waits for a response's head.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Wakes the instances, to see to what they have to let go of. False if there are none.
+    pub(in crate::workload) fn wake(&self) -> bool {
+        let all = lock(&self.queue).all.clone();
+        all.iter().for_each(|worker| worker.wake());
+        !all.is_empty()
     }
 
     /// Ends idle instances, and guests behind their responses.

@@ -27,8 +27,9 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    boundary::invoke::drop_own,
     engine::EngineKind,
-    workload::{Ended, State, prepare::HttpHandler},
+    workload::{Ended, State, extension::Released, prepare::HttpHandler},
 };
 
 /// Makes an instance and lets it answer requests until it fails. Ends it in the worker's books before
@@ -59,6 +60,10 @@ async fn answer(worker: &Arc<Worker>, store: &mut Store<State>) -> wasmtime::Res
     let http = workload.http.as_ref().map(|http| http.of(store, &instance)).transpose()?;
     worker.held(|held| held.up());
     match (workload.kind, http) {
+        // Destructors of resources that others hold run while nothing else does.
+        (EngineKind::Concurrent, None) if workload.released.is_some() => {
+            answer_in_turn(worker, store, &instance, None).await
+        }
         (EngineKind::Sync, http) => answer_in_turn(worker, store, &instance, http.as_ref()).await,
         // One of WASI 0.2 in an engine for others.
         (EngineKind::Concurrent, http @ Some(HttpHandler::P2(_))) => {
@@ -79,8 +84,17 @@ async fn answer_in_turn(
     http: Option<&HttpHandler>,
 ) -> wasmtime::Result<()> {
     loop {
-        let next = || worker.next(|| true).map_or(Poll::Pending, Poll::Ready);
-        let Job { work, exchange } = poll_fn(|_| next()).await;
+        let released = worker.workload.released.as_deref();
+        let next = |_: &mut Context<'_>| match released.filter(|released| released.is_any()) {
+            Some(_) => Poll::Ready(None),
+            None => worker.next(|| true).map_or(Poll::Pending, |job| Poll::Ready(Some(job))),
+        };
+        let Some(Job { work, exchange }) = poll_fn(next).await else {
+            for handle in released.map(Released::take).unwrap_or_default() {
+                drop_own(store, handle).await?;
+            }
+            continue;
+        };
         store.data_mut().begin(exchange.caller.context, None);
         match work {
             Work::Request(request) => {
@@ -92,8 +106,11 @@ async fn answer_in_turn(
             Work::Call(call) => {
                 let exports = &worker.workload.exports;
                 let Some(exported) = exports.get(call.function) else { return no_export() };
-                let results = exported.export.call(store, instance, call.arguments).await?;
-                exchange.answer(Ok(Reply::Results(results)));
+                let answer = match exported.export.check(store.data_mut(), &call.arguments) {
+                    Ok(()) => Ok(exported.export.call(store, instance, call.arguments).await?),
+                    Err(failure) => Err(Ended::Arguments(failure)),
+                };
+                exchange.answer(answer.map(Reply::Results));
             }
         }
         drop(exchange);

@@ -27,7 +27,7 @@ impl Natives {
     pub(super) fn load(plugins: &Path, data: &Path) -> Result<Self> {
         let enabled = |name: &str, config: Value| -> Result<Enabled> {
             let name: ProviderName = name.parse()?;
-            Ok(Enabled { name, file: None, digest: None, config })
+            Ok(Enabled { name, file: None, digest: None, config, sandbox_key: None })
         };
         let settings = Settings {
             plugins: plugins.to_owned(),
@@ -60,7 +60,7 @@ impl Natives {
         Ok(linker)
     }
 
-    pub(super) async fn shutdown(&self) {
+    pub(super) async fn shutdown(self) {
         self.0.shutdown().await;
     }
 }
