@@ -111,8 +111,17 @@ fn read(bytes: &[u8]) -> Result<Metadata> {
 
 /// Puts a library into a plugins folder as `NAME.so`: whole or not at all, mode 0755.
 pub(crate) fn install(library: &Path, name: &str, folder: &Path) -> Result<Installed> {
+    install_as(library, &format!("{name}.so"), folder)
+}
+
+/// Puts a component into a plugins folder as `NAME.wasm`, likewise.
+pub(crate) fn install_component(component: &Path, name: &str, folder: &Path) -> Result<Installed> {
+    install_as(component, &format!("{name}.wasm"), folder)
+}
+
+fn install_as(library: &Path, file: &str, folder: &Path) -> Result<Installed> {
     let bytes = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
-    let file = folder.join(format!("{name}.so"));
+    let file = folder.join(file);
     write(&bytes, &file, folder).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(Installed { file, digest: format!("sha256:{}", hex::encode(Sha256::digest(&bytes))) })
 }

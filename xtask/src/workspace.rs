@@ -65,9 +65,20 @@ impl Workspace {
         self.packages.iter().filter(|package| !self.is_guest_side(package) && package.name != FUZZ)
     }
 
-    /// The extensions that are shipped.
+    /// The native extensions that are shipped.
     pub(crate) fn shipped_extensions(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| self.is_in(package, "extensions"))
+        self.packages
+            .iter()
+            .filter(|package| self.is_in(package, "extensions") && !self.is_component(package))
+    }
+
+    /// The extensions that are shipped and are components: nothing links them, so that they are no Rust library.
+    pub(crate) fn component_extensions(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.is_component(package))
+    }
+
+    fn is_component(&self, package: &Package) -> bool {
+        self.is_in(package, "extensions") && !package.is_rust_library()
     }
 
     /// The extensions that only tests load.
@@ -86,7 +97,9 @@ impl Workspace {
     }
 
     fn is_guest_side(&self, package: &Package) -> bool {
-        self.is_in(package, "examples") || self.is_in(package, "tests/components")
+        self.is_in(package, "examples")
+            || self.is_in(package, "tests/components")
+            || self.is_component(package)
     }
 
     /// Whether the package stands directly in that folder.

@@ -11,6 +11,7 @@
 mod hostile;
 mod resources;
 mod shared;
+mod stacked;
 
 use std::time::Duration;
 

@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
-    extension,
+    extension::{self, Installed},
+    guests,
     host::{self, Built, Running},
     say,
     usage::UsageError,
-    workspace::Workspace,
+    workspace::{Package, Workspace},
 };
 
 pub(crate) fn run(
@@ -23,14 +24,23 @@ pub(crate) fn run(
     release: bool,
     out: Option<&Path>,
 ) -> Result<()> {
-    let known = extension::all(workspace);
-    let Some(&package) = known.iter().find(|package| package.folder_name() == name) else {
-        let names: Vec<_> = known.iter().map(|package| package.folder_name()).collect();
-        return Err(UsageError::unknown("extension", name, &names));
-    };
     let folder = match out {
         Some(out) => absolute(out).with_context(|| format!("cannot use {}", out.display()))?,
         None => workspace.root.join("plugins"),
+    };
+    let is_it = |package: &&Package| package.folder_name() == name;
+    if let Some(package) = workspace.component_extensions().find(is_it) {
+        let built = guests::build(workspace, std::iter::once(package))?;
+        let component = guests::component(&built, package);
+        let installed = extension::install_component(&component, name, &folder)?;
+        print(&installed, name, &package.version);
+        return Ok(());
+    }
+    let mut known = extension::all(workspace);
+    let Some(&package) = known.iter().find(|package| package.folder_name() == name) else {
+        known.extend(workspace.component_extensions());
+        let names: Vec<_> = known.iter().map(|package| package.folder_name()).collect();
+        return Err(UsageError::unknown("extension", name, &names));
     };
 
     let Built { binary: host, mut library } = host::build_with(workspace, package)?;
@@ -44,8 +54,13 @@ pub(crate) fn run(
     load(&host, &library, name).with_context(|| format!("a host does not load `{name}`"))?;
 
     let installed = extension::install(&library, name, &folder)?;
+    print(&installed, &metadata.name, &metadata.version);
+    Ok(())
+}
+
+fn print(installed: &Installed, name: &str, version: &str) {
     println!("{}", installed.file.display());
-    println!("{} {}", metadata.name, metadata.version);
+    println!("{name} {version}");
     println!("{}", installed.digest);
     println!();
     println!("To enable it, in backplane.toml:");
@@ -54,7 +69,6 @@ pub(crate) fn run(
     println!();
     println!("[extensions.{name}]");
     println!("digest = \"{}\"    # refuse any other file", installed.digest);
-    Ok(())
 }
 
 /// Asks the host what it makes of the file, which does not run any of its code.
