@@ -240,7 +240,7 @@ unsafe impl Lift for Value {
         let offset = offset(cx, bytes)?;
         let types = Arc::clone(cx.types);
         value::lifting(&types, ty, |plan, count| {
-            let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE);
+            let mut lifter = Lifter::new(cx, TYPICAL_MESSAGE, false);
             lifter.list(plan, offset, count)?;
             match lifter.finish() {
                 Lifted { message, handles: None } => Ok(message.into_vec()),

@@ -10,7 +10,7 @@ use crate::{
     config::{self, Config},
     provider::{
         folder::{self, Found},
-        metadata::Refusal,
+        metadata::{Kind, Refusal},
     },
     report::Report,
 };
@@ -156,6 +156,10 @@ fn refusal(found: &Found, extension: &config::Extension) -> Option<String> {
     let folder = found.file.parent().filter(|_| extension.file.is_some());
     if let Some(Err(error)) = folder.map(folder::check) {
         return Some(error.to_string());
+    }
+    let is_native = found.library.as_ref().is_ok_and(|library| library.kind == Kind::Native);
+    if let (true, Some(key)) = (is_native, extension.sandbox_keys.first()) {
+        return Some(Refusal::NotSandboxed(key).to_string());
     }
     let (pinned, found) = extension.digest.zip(found.digest)?;
     (pinned != found).then(|| Refusal::Changed { found, pinned }.to_string())

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{flags::Global, output, runtime, start, table::table};
 use crate::{
     boundary::{exports::ExportedInterface, imports::Import},
-    config::Config,
+    config::{self, Config},
     control,
     engine::EngineKind,
     name::Digest,
@@ -214,11 +214,23 @@ fn extension(file: &Path, bytes: &[u8]) -> Result<Extension, Report> {
 async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
     // The settings of the workload that runs this file, if the configuration has one.
     let same = |spec: &&Spec| spec.component.canonicalize().ok() == file.canonicalize().ok();
-    let spec = match config.workloads.iter().find(same) {
-        Some(spec) => spec.clone(),
-        None => Spec::plain(file),
-    };
+    let spec = config.workloads.iter().find(same).cloned();
     let host = start::look(config).await?;
+    // Or those of the extension that it is, which does not serve itself.
+    let extension = config.enabled().find(|(name, extension)| {
+        let usual = config.plugins.join(format!("{name}.wasm"));
+        let its = extension.file.as_deref().unwrap_or(&usual);
+        spec.is_none() && its.canonicalize().ok() == file.canonicalize().ok()
+    });
+    let providers = match extension {
+        Some((name, _)) => &host.providers().without(name),
+        None => host.providers(),
+    };
+    let sandbox = |(_, extension): (_, &config::Extension)| Spec {
+        component: file.to_owned(),
+        ..extension.sandbox.clone()
+    };
+    let spec = spec.or_else(|| extension.map(sandbox)).unwrap_or_else(|| Spec::plain(file));
     let loaded = host.load(spec).await.map_err(|error| start::report(config, error))?;
     let own = host.imports(&loaded).map_err(|error| start::report(config, error))?;
     let exports = host.exports(&loaded);
@@ -229,7 +241,7 @@ async fn component(config: &Config, file: &Path) -> Result<Component, Report> {
         let (served, remedy) = match import {
             None => (Served::Core, None),
             Some(import) => {
-                match resolve(vec![import.clone()], &[], host.providers(), &links, host.links()) {
+                match resolve(vec![import.clone()], &[], providers, &links, host.links()) {
                     Ok(plan) => (served(&plan, &host), None),
                     Err(errors) => unserved(errors),
                 }

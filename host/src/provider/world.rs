@@ -74,7 +74,7 @@ pub fn read(package: &[u8]) -> Result<World, WorldError> {
     };
     let [world] = worlds.as_slice() else { return Err(WorldError::Worlds(worlds.len())) };
     let Some(world) = resolve.worlds.get(*world) else { return Err(WorldError::Worlds(0)) };
-    let offers = offers(&resolve, world)?;
+    let offers = offers(&resolve, world.exports.values().filter_map(interface))?;
     let calls = world.imports.values().filter_map(interface);
     let calls = calls.map(|id| offer(&resolve, id, &mut 0, &mut 0));
     let mut calls = calls.collect::<Result<Vec<_>, _>>()?;
@@ -96,10 +96,10 @@ pub fn of_component(component: &[u8]) -> Result<Vec<Offer>, WorldError> {
         DecodedWasm::Component(resolve, world) => (resolve, world),
         DecodedWasm::WitPackage(..) => return Err(malformed(&"a WIT package, not a component")),
     };
-    match resolve.worlds.get(world) {
-        Some(world) => offers(&resolve, world),
-        None => Err(WorldError::Worlds(0)),
-    }
+    let Some(world) = resolve.worlds.get(world) else { return Err(WorldError::Worlds(0)) };
+    // What a component exports without a full name is its tools' own affair.
+    let named = |id: &InterfaceId| resolve.id_of(*id).is_some();
+    offers(&resolve, world.exports.values().filter_map(interface).filter(named))
 }
 
 fn interface(item: &WorldItem) -> Option<InterfaceId> {
@@ -109,10 +109,12 @@ fn interface(item: &WorldItem) -> Option<InterfaceId> {
     }
 }
 
-fn offers(resolve: &Resolve, world: &wit_parser::World) -> Result<Vec<Offer>, WorldError> {
+fn offers(
+    resolve: &Resolve,
+    exports: impl Iterator<Item = InterfaceId>,
+) -> Result<Vec<Offer>, WorldError> {
     let (mut functions, mut resources) = (0, 0);
-    let offers = world.exports.values().filter_map(interface);
-    offers.map(|id| offer(resolve, id, &mut functions, &mut resources)).collect()
+    exports.map(|id| offer(resolve, id, &mut functions, &mut resources)).collect()
 }
 
 /// Adds `alias` as another name of `interface`.

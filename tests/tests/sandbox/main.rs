@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod forged;
 mod hostile;
 mod resources;
 mod shared;

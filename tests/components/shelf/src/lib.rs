@@ -11,7 +11,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "wit", world: "maker", generate_all });
 }
 
-use bindings::exports::acme::shelf::shelf::{Guest, GuestItem, Item, ItemBorrow};
+use bindings::exports::acme::shelf::shelf::{Guest, GuestItem, GuestTag, Item, ItemBorrow};
 
 struct Shelf;
 
@@ -59,8 +59,21 @@ impl GuestItem for Labelled {
     }
 }
 
+struct Tagged(String);
+
+impl GuestTag for Tagged {
+    fn new(name: String) -> Self {
+        Self(name)
+    }
+
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+}
+
 impl Guest for Shelf {
     type Item = Labelled;
+    type Tag = Tagged;
 
     fn open(label: String) -> Result<Option<Item>, String> {
         match label.as_str() {
@@ -103,6 +116,7 @@ impl Guest for Shelf {
         format!("{a} {b} {c}{d}{e}{f}{g}{h}{i} {j}")
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a call that takes its time")]
     fn act(how: String) -> Result<String, String> {
         match how.as_str() {
             "answer" => Ok("answered".to_owned()),
