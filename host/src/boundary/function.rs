@@ -141,7 +141,7 @@ impl Function {
                 let _waiting = self.binding.waits();
                 let unanswered = Unanswered { function: self, deadline };
                 let ended = calls::Later::new(self.id, *later).await;
-                unanswered.is_answered();
+                unanswered.answered();
                 ended
             }
             Answer::Failed(failure) => Err(*failure),
@@ -284,7 +284,7 @@ struct Unanswered<'a> {
 }
 
 impl Unanswered<'_> {
-    fn is_answered(mut self) {
+    fn answered(mut self) {
         self.deadline = 0;
     }
 }
