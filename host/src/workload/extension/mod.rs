@@ -1,8 +1,8 @@
 //! Component extensions: providers that are components, each in stores of its own.
 //!
 //! One is a workload that other workloads call: it has its own config, grants, links and limits, and nothing of
-//! whoever calls it. [`released`] are the resources that nobody holds any more, [`binding`] is what one workload
-//! has of it, [`supervisor`] keeps one that fails from being started over and over.
+//! whoever calls it. `released` are the resources that nobody holds any more, `binding` is what one workload
+//! has of it, `supervisor` keeps one that fails from being started over and over.
 
 mod binding;
 mod released;

@@ -35,7 +35,7 @@ wasip3::cli::command::export!(Values);
 bindings::export!(Values with_types_in bindings);
 
 fn point(at: u64) -> Point {
-    Point { x: at as u32, is_set: at % 3 == 0, y: at as f64 / 2.0 }
+    Point { x: at as u32, is_set: at.is_multiple_of(3), y: at as f64 / 2.0 }
 }
 
 fn entry(at: u64) -> Entry {
@@ -43,7 +43,7 @@ fn entry(at: u64) -> Entry {
         name: format!("entry {at} \u{1f980}"),
         number: at,
         tags: (0..at % 4).map(|tag| "t".repeat(tag as usize)).collect(),
-        parts: (at % 2 == 0).then(|| (true, (0..(at % 1000) as u16).collect())),
+        parts: at.is_multiple_of(2).then(|| (true, (0..(at % 1000) as u16).collect())),
     }
 }
 
@@ -229,7 +229,7 @@ async fn perform(arguments: &[&str]) -> String {
             format!("{}", writer.write(entry(7)).await.is_ok())
         }
         "shouted" => {
-            let texts: Vec<_> = arguments[1..].iter().map(|text| (*text).to_owned()).collect();
+            let texts: Vec<_> = arguments.iter().skip(1).map(|text| (*text).to_owned()).collect();
             format!("{:?}", values::have_shouted(texts).await)
         }
         other => format!("no `{other}` here"),
