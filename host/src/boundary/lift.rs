@@ -19,10 +19,11 @@ use wasmtime::{
 
 use super::{
     ABI_BY_RUNTIME_TYPE, FORM, is_aligned,
+    kind::Kind,
     message::{self, Message},
     misfit,
     plan::{self, Cases, Flags, Layout, Number, Offset, Plan, Root, Run, Step},
-    readable::{Kind, Readable},
+    readable::Readable,
     value::{self, Value},
 };
 

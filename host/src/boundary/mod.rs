@@ -72,6 +72,7 @@ mod handles;
 pub mod imports;
 pub mod invoke;
 pub mod io;
+mod kind;
 mod lift;
 pub mod link;
 mod lower;

@@ -18,7 +18,7 @@ use wasmtime::{
     },
 };
 
-use super::readable::Kind;
+use super::kind::Kind;
 
 /// A type's place in memory, in bytes.
 #[derive(Debug, Clone, Copy)]

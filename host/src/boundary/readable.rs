@@ -14,43 +14,12 @@ use wasmtime::{
 use super::{
     StoreData,
     channel::Channel,
+    kind::Kind,
     numbers::{BytesIn, BytesOut, Element, ElementsIn, ElementsOut},
     pipe::{In, Out, Reads},
     value::Value,
     values::{SignalIn, SignalOut, ValueIn, ValueOut, ValuesIn, ValuesOut},
 };
-
-/// What a stream or a future is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `u8`, which the runtime lends without a copy.
-    Byte,
-    /// Other numbers, of that width.
-    Wide1,
-    Wide2,
-    Wide4,
-    Wide8,
-    /// Other values, of so many bytes in memory.
-    Values(u32),
-    /// A future of a value.
-    Future,
-    /// A future of nothing.
-    Signal,
-}
-
-impl Kind {
-    /// That of a number of so many bytes.
-    pub(super) fn of(width: u8, is_byte: bool) -> Option<Self> {
-        Some(match (width, is_byte) {
-            (1, true) => Self::Byte,
-            (1, false) => Self::Wide1,
-            (2, _) => Self::Wide2,
-            (4, _) => Self::Wide4,
-            (8, _) => Self::Wide8,
-            _ => return None,
-        })
-    }
-}
 
 /// The readable end of a stream or a future of the runtime's.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use backplane_wire::{Error, Reader};
 
 use super::{
     io,
-    readable::Kind,
+    kind::Kind,
     types::{ResourceName, Type},
 };
 
@@ -96,7 +96,7 @@ impl Shape {
             Type::Enum(names) => Self::Variant(names.iter().map(|_| None).collect()),
             Type::Option(ty) => Self::Option(boxed(ty)?),
             Type::Result(ok, err) => Self::Result(maybe(ok)?, maybe(err)?),
-            Type::Stream(_) | Type::Future(_) => Self::Stream(ty.stream_kind()?),
+            Type::Stream(_) | Type::Future(_) => Self::Stream(Kind::of_type(ty)?),
             Type::Borrow(resource) => Self::Borrow(number(resource)?),
             Type::Map(..) | Type::FixedLengthList(..) | Type::ErrorContext => {
                 return None;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use wasmtime::component::types as runtime;
 
-use super::{io, readable::Kind, size};
+use super::io;
 use crate::name::InterfaceName;
 
 /// The deepest nesting of types that the host links.
@@ -305,24 +305,17 @@ impl Type {
         }
     }
 
-    /// What a stream or a future of this type is of, if it is one that the host carries.
-    pub(super) fn stream_kind(&self) -> Option<Kind> {
+    /// Whether it is a stream or a future that the host carries.
+    pub(super) fn is_carried(&self) -> bool {
         match self {
-            Self::Stream(Some(element)) => match element.width() {
-                Some(width) => Kind::of(width, **element == Self::U8),
-                None => {
-                    let size = u32::try_from(size::of_record([&**element].into_iter())).ok()?;
-                    element.is_plain().then_some(Kind::Values(size))
-                }
-            },
-            Self::Future(Some(value)) => value.is_plain().then_some(Kind::Future),
-            Self::Future(None) => Some(Kind::Signal),
-            _ => None,
+            Self::Stream(Some(of)) | Self::Future(Some(of)) => of.is_plain(),
+            Self::Future(None) => true,
+            _ => false,
         }
     }
 
     /// How wide a number is, in bytes; none where the type is another.
-    fn width(&self) -> Option<u8> {
+    pub(super) fn width(&self) -> Option<u8> {
         match self {
             Self::S8 | Self::U8 => Some(1),
             Self::S16 | Self::U16 => Some(2),
@@ -345,7 +338,7 @@ impl Type {
 
     fn unsupported(&self) -> Option<Unsupported> {
         match self {
-            Self::Stream(_) | Self::Future(_) if self.stream_kind().is_some() => None,
+            Self::Stream(_) | Self::Future(_) if self.is_carried() => None,
             Self::Future(_)
             | Self::Stream(_)
             | Self::ErrorContext

@@ -8,7 +8,7 @@ use std::sync::{
 use backplane_abi::{Buffer, CallContext, Exchange};
 use futures::future::ready;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{timeout, timeout_at},
 };
 
@@ -40,7 +40,7 @@ pub(super) struct BoundWorkload {
 
 struct Shared {
     running: Arc<Running>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
@@ -53,7 +53,7 @@ impl BoundWorkload {
         let turns = running.workload.spec().limits.concurrency.min(Semaphore::MAX_PERMITS);
         let shared = Shared {
             running: Arc::clone(running),
-            turns: Semaphore::new(turns),
+            turns: Arc::new(Semaphore::new(turns)),
             waiting: AtomicUsize::new(0),
         };
         Self {
@@ -122,15 +122,15 @@ impl Shared {
     ) -> Result<Buffer, Failure> {
         let caller = Caller::provider(None, &context);
         let call = async {
-            let permit = self.turn().await.map_err(|ended| self.failed(&ended))?;
-            let (turn, permit) = permit;
+            let (turn, permit) = self.turn().await.map_err(|ended| self.failed(&ended))?;
             let running = Arc::clone(&self.running);
             let call = Call { function, arguments };
-            let run =
-                running.workload.runtime.spawn(run(Arc::clone(&running), call, context, permit));
-            let ended = run.await;
-            drop(turn);
-            ended.unwrap_or_else(|error| {
+            let run = self.running.workload.runtime.spawn(async move {
+                // As long as it runs, whoever waits for it.
+                let _turn = turn;
+                run(running, call, context, permit).await
+            });
+            run.await.unwrap_or_else(|error| {
                 Err(failure(FailureKind::Unavailable, format!("the call was given up: {error}")))
             })
         };
@@ -148,14 +148,14 @@ impl Shared {
     }
 
     /// A turn among the workload's own calls, and one among all of the extension's.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, Permit), Ended> {
+    async fn turn(&self) -> Result<(OwnedSemaphorePermit, Permit), Ended> {
         let workload = &self.running.workload;
         let limits = &workload.spec().limits;
-        let turn = match self.turns.try_acquire() {
+        let turn = match Arc::clone(&self.turns).try_acquire_owned() {
             Ok(turn) => turn,
             Err(_) => {
                 let _waiting = Waiting::begin(&self.waiting, limits.queue)?;
-                match timeout(limits.queue_wait, self.turns.acquire()).await {
+                match timeout(limits.queue_wait, Arc::clone(&self.turns).acquire_owned()).await {
                     Ok(Ok(turn)) => turn,
                     Ok(Err(_)) | Err(_) => {
                         return Err(Ended::Refused(Busy::Wait {
