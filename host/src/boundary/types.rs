@@ -315,7 +315,7 @@ impl Type {
     }
 
     /// How wide a number is, in bytes; none where the type is another.
-    pub(super) fn width(&self) -> Option<u8> {
+    pub(crate) fn width(&self) -> Option<u8> {
         match self {
             Self::S8 | Self::U8 => Some(1),
             Self::S16 | Self::U16 => Some(2),

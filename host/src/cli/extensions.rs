@@ -158,7 +158,7 @@ fn refusal(found: &Found, extension: &config::Extension) -> Option<String> {
         return Some(error.to_string());
     }
     let is_native = found.library.as_ref().is_ok_and(|library| library.kind == Kind::Native);
-    if let (true, Some(key)) = (is_native, extension.sandbox_keys.first()) {
+    if let (true, Some(key)) = (is_native, extension.sandbox_key) {
         return Some(Refusal::NotSandboxed(key).to_string());
     }
     let (pinned, found) = extension.digest.zip(found.digest)?;

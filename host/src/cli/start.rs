@@ -47,7 +47,7 @@ fn settings(config: &Config) -> Settings {
                 file: extension.file.clone(),
                 digest: extension.digest,
                 config: extension.config.clone(),
-                sandbox_key: extension.sandbox_keys.first().copied(),
+                sandbox_key: extension.sandbox_key,
             })
             .collect(),
         servers: config.servers.clone(),

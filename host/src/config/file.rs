@@ -392,8 +392,8 @@ pub(super) struct Extension {
 }
 
 impl Extension {
-    /// Those keys that are for component extensions alone.
-    pub(super) fn sandbox_keys(&self) -> Vec<&'static str> {
+    /// A key that is there and is for component extensions alone.
+    pub(super) fn sandbox_key(&self) -> Option<&'static str> {
         let keys = [
             ("environment", self.environment.is_some()),
             ("preopens", self.preopens.is_some()),
@@ -403,7 +403,7 @@ impl Extension {
             ("instances", self.instances.is_some()),
             ("links", self.links.is_some()),
         ];
-        keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
+        keys.into_iter().find(|(_, is_there)| *is_there).map(|(key, _)| key)
     }
 }
 

@@ -140,8 +140,8 @@ pub struct Extension {
     pub config: serde_json::Value,
     /// What it is, where it is a component.
     pub sandbox: Spec,
-    /// The keys that its table has for that alone.
-    pub sandbox_keys: Vec<&'static str>,
+    /// A key that its table has for that alone.
+    pub sandbox_key: Option<&'static str>,
 }
 
 impl Config {

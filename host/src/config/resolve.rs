@@ -148,7 +148,7 @@ impl Resolver<'_> {
         outbound: &Outbound,
     ) -> Extension {
         let key = KeyPath::new(["extensions", name.as_str()]);
-        let sandbox_keys = written.sandbox_keys();
+        let sandbox_key = written.sandbox_key();
         let config = written.config.into_iter().collect::<serde_json::Map<_, _>>();
         let texts = |map: BTreeMap<String, super::value::Text>| {
             map.into_iter().map(|(key, text)| (key, text.0)).collect()
@@ -195,7 +195,7 @@ impl Resolver<'_> {
             digest: written.digest.map(|Typed(digest)| digest),
             config: config.into(),
             sandbox,
-            sandbox_keys,
+            sandbox_key,
         }
     }
 

@@ -102,7 +102,7 @@ pub fn of_component(component: &[u8]) -> Result<Vec<Offer>, WorldError> {
     offers(&resolve, world.exports.values().filter_map(interface).filter(named))
 }
 
-fn interface(item: &WorldItem) -> Option<InterfaceId> {
+pub(super) fn interface(item: &WorldItem) -> Option<InterfaceId> {
     match item {
         WorldItem::Interface { id, .. } => Some(*id),
         WorldItem::Function(_) | WorldItem::Type { .. } => None,

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use backplane_tests::{Lab, Running, component, library};
+use backplane_tests::{Lab, Running, component, library, within};
 
 /// Two workloads that share one extension: `shop` at `/shop`, and its neighbour.
 fn lab(extension: &str, shop: &str) -> Lab {
@@ -45,22 +45,42 @@ const fn fault(path: &'static str, status: u16, logged: &'static [&'static str])
 /// Of calls: a panic at once, in a later poll and with what is no text; failures of each kind; an answer that never comes;
 /// a future whose drop panics; answers that are malformed in each way; a destructor that panics.
 const FAULTS: [Fault; 15] = [
-    fault("/panic", 502, &["panic", "the provider panicked", "as asked"]),
-    fault("/panic-later", 502, &["panic-later", "the provider panicked", "as asked"]),
-    fault("/panic-any", 502, &["panic-any", "the provider panicked"]),
-    fault("/fail?kind=0", 502, &["fail", "the provider failed: as asked"]),
-    fault("/fail?kind=4", 502, &["fail", "the provider lacks what it needs: as asked"]),
-    fault("/fail?kind=6", 502, &["fail", "the provider denied the call: as asked"]),
+    fault("/panic", 502, &["faults@1.0.0#panic`", "the provider panicked", "as asked"]),
+    fault("/panic-later", 502, &["faults@1.0.0#panic-later`", "the provider panicked", "as asked"]),
+    fault("/panic-any", 502, &["faults@1.0.0#panic-any`", "the provider panicked"]),
+    fault("/fail?kind=0", 502, &["faults@1.0.0#fail`", "the provider failed: as asked"]),
+    fault(
+        "/fail?kind=4",
+        502,
+        &["faults@1.0.0#fail`", "the provider lacks what it needs: as asked"],
+    ),
+    fault("/fail?kind=6", 502, &["faults@1.0.0#fail`", "the provider denied the call: as asked"]),
     // The interface has an error for it: the guest goes on, and is not told what is for the operator.
-    fault("/fail-later", 200, &["fail-later", "as asked"]),
+    fault("/fail-later", 200, &["function=fail-later ", "as asked"]),
     fault("/never", 504, &["limits.deadline", "the deadline passed", "function=never "]),
-    fault("/never-and-panic", 504, &["limits.deadline", "function=never-and-panic", "panicked"]),
-    fault("/malformed-string", 502, &["malformed-string", "the provider's answer is malformed"]),
-    fault("/truncated", 502, &["truncated", "the provider's answer is malformed"]),
-    fault("/trailing", 502, &["trailing", "the provider's answer is malformed"]),
-    fault("/endless-list", 502, &["endless-list", "the provider's answer is malformed"]),
-    fault("/no-such-case", 502, &["no-such-case", "the provider's answer is malformed"]),
-    fault("/bomb", 200, &["panicked"]),
+    fault(
+        "/never-and-panic",
+        504,
+        &["limits.deadline", "function=never-and-panic ", "a cancelled call panicked"],
+    ),
+    fault(
+        "/malformed-string",
+        502,
+        &["faults@1.0.0#malformed-string`", "the provider's answer is malformed"],
+    ),
+    fault("/truncated", 502, &["faults@1.0.0#truncated`", "the provider's answer is malformed"]),
+    fault("/trailing", 502, &["faults@1.0.0#trailing`", "the provider's answer is malformed"]),
+    fault(
+        "/endless-list",
+        502,
+        &["faults@1.0.0#endless-list`", "the provider's answer is malformed"],
+    ),
+    fault(
+        "/no-such-case",
+        502,
+        &["faults@1.0.0#no-such-case`", "the provider's answer is malformed"],
+    ),
+    fault("/bomb", 200, &["the drop of a resource panicked"]),
 ];
 
 #[tokio::test]
@@ -93,12 +113,9 @@ async fn handles_that_a_guest_leaves_behind_are_released_with_its_instance() {
     for _ in 0..20 {
         assert_eq!(host.get("/shop/thousand").await, (200, "1000\n".to_owned()));
     }
-    let mut live = host.get("/neighbour/live").await.1;
-    while live != "0\n" {
-        // Those of the last request are released when its instance is gone, which may be a moment after its answer.
-        tokio::task::yield_now().await;
-        live = host.get("/neighbour/live").await.1;
-    }
+    // Those of the last request are released when its instance is gone, which may be a moment after its answer.
+    let released = async { while host.get("/neighbour/live").await.1 != "0\n" {} };
+    within("the handles are released", released).await;
     host.stop().await;
 }
 

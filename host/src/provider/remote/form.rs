@@ -41,17 +41,7 @@ pub(super) fn to_local(message: &[u8], types: &[&Type]) -> Result<Vec<u8>, Error
 /// The numbers of the only list that there is, and their width.
 fn lone<'a>(types: &[&'a Type]) -> Option<(&'a Type, usize)> {
     match types {
-        [Type::List(element)] => width(element).map(|width| (&**element, width)),
-        _ => None,
-    }
-}
-
-fn width(ty: &Type) -> Option<usize> {
-    match ty {
-        Type::U8 | Type::S8 => Some(1),
-        Type::U16 | Type::S16 => Some(2),
-        Type::U32 | Type::S32 | Type::F32 => Some(4),
-        Type::U64 | Type::S64 | Type::F64 => Some(8),
+        [Type::List(element)] => element.width().map(|width| (&**element, width.into())),
         _ => None,
     }
 }

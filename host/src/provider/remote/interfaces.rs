@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wit_parser::{InterfaceId, PackageId, Resolve, WorldItem};
+use wit_parser::{InterfaceId, PackageId, Resolve};
 
 use super::super::{
     Offer,
@@ -102,12 +102,8 @@ fn of_package(
     match worlds.as_slice() {
         [] => Ok(package.interfaces.values().copied().collect()),
         [world] => {
-            let Some(world) = resolve.worlds.get(**world) else { return Ok(Vec::new()) };
-            let interface = |item: &WorldItem| match item {
-                WorldItem::Interface { id, .. } => Some(*id),
-                WorldItem::Function(_) | WorldItem::Type { .. } => None,
-            };
-            Ok(world.exports.values().filter_map(interface).collect())
+            let Some(only) = resolve.worlds.get(**world) else { return Ok(Vec::new()) };
+            Ok(only.exports.values().filter_map(world::interface).collect())
         }
         several => Err(WitError::Worlds { path: path.to_owned(), count: several.len() }),
     }

@@ -6,7 +6,6 @@ use std::sync::{
 };
 
 use backplane_abi::{Buffer, CallContext, Exchange};
-use futures::future::ready;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{timeout, timeout_at},
@@ -140,7 +139,7 @@ impl Shared {
                 Ok(results) => results,
                 Err(_) => {
                     let message = format!("the caller's deadline passed after {after:?}");
-                    ready(Err(failure(FailureKind::Deadline, message))).await
+                    Err(failure(FailureKind::Deadline, message))
                 }
             },
         };
